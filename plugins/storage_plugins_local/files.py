@@ -1,0 +1,256 @@
+"""Versions as numbered folders: ``root/.versions/<key>/000003/{data.nc, receipt.json}``.
+
+A version is made in a temporary folder beside them and claimed by renaming that folder onto the next
+free number. A rename onto a folder with files in it fails, so that number and content appear at once and
+no two writers get the same number; no lock is taken. These folders are the only truth: ``root/<key>`` is
+a convenience for people, which is written and never read while there are versions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage_plugins import AlreadyExists, AssemblyNotFound, Content, FileOperations, Source, Version
+from storage_plugins.atomic import TEMPORARY, disk_errors, sweep, sync_folder, temporary_name
+
+_BLOCK = 1 << 20
+_VERSION_ID = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{12})")
+_RECORD = "receipt.json"
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.ENOTDIR)  # EACCES: what Windows says
+
+
+class LocalFiles(FileOperations):
+    """The files below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def address(self) -> str:
+        """The folder as a ``file:`` URI."""
+        return self.root.as_uri()
+
+    def keeps_versions(self) -> bool:
+        """Each upload is a folder of its own, so always."""
+        return True
+
+    def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
+        """Make the next version; its number and its content appear at once."""
+        with disk_errors(f"keep {key} in {self.root}"):
+            versions = self._versions_folder(key)
+            versions.mkdir(parents=True, exist_ok=True)
+            sweep(versions)
+            self._adopt_plain_file(key)
+            number = self._claim(key, source.blocks(), metadata, only=1 if if_absent else None)
+            if number is None:
+                raise AlreadyExists(f"{key} is in {self.root} already")
+            self._show(key, number)
+        return f"{number}-{source.sha256[:12]}"
+
+    def read(
+        self,
+        key: str,
+        version_id: str | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        if_match: str | None = None,
+    ) -> Content:
+        """Read a version's file."""
+        path, version = self.local_file(key, version_id)
+
+        def blocks() -> Iterator[bytes]:
+            with disk_errors(f"read {key} in {self.root}"), path.open("rb") as file:
+                file.seek(start)
+                left = (version.size or 0) - start if stop is None else stop - start
+                while left > 0 and (block := file.read(min(_BLOCK, left))):
+                    left -= len(block)
+                    yield block
+
+        return Content(version, blocks(), private=False)
+
+    def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version]:
+        """Return a version's own file: it is never changed, so it is read where it lies."""
+        with disk_errors(f"look for {key} in {self.root}"):
+            numbers = self._numbers(key)
+            if version_id is None:
+                if numbers:
+                    return self._data(key, numbers[0]), self._version(key, numbers[0])
+            elif (match := _VERSION_ID.fullmatch(version_id)) and (number := int(match[1])) in numbers:
+                version = self._version(key, number)
+                if version.version_id == version_id:
+                    return self._data(key, number), version
+            plain = None if numbers else self._plain_file(key)
+            if plain is not None and version_id in (None, plain.version_id):
+                return self.root / key, plain
+        what = f"{key} has no version {version_id}" if version_id and numbers else f"There is no {key}"
+        missing = "" if self.root.is_dir() else ": that folder does not exist"
+        raise AssemblyNotFound(f"{what} in {self.root}{missing}")
+
+    def versions(self, key: str) -> Iterable[Version]:
+        """Return the versions, newest first; a plain file put there by hand is one version."""
+        with disk_errors(f"look for {key} in {self.root}"):
+            numbers = self._numbers(key)
+            if numbers:
+                return [self._version(key, number) for number in numbers]
+            plain = self._plain_file(key)
+            return [plain] if plain is not None else []
+
+    def keys(self, prefix: str = "") -> Iterable[str]:
+        """Return the names of all files with a version, and of those put there by hand."""
+        with disk_errors(f"list {self.root}"):
+            names = {path.name for path in _entries(self.root) if path.is_file()}
+            names |= {path.name for path in _entries(self.root / ".versions") if self._numbers(path.name)}
+        return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
+
+    def uri(self, key: str, version_id: str | None) -> str:
+        """Return the ``file:`` URI of a version."""
+        suffix = f"?versionId={version_id}" if version_id else ""
+        return f"{(self.root / key).as_uri()}{suffix}"
+
+    def _claim(
+        self, key: str, blocks: Iterator[bytes], metadata: Mapping[str, str], *, only: int | None = None
+    ) -> int | None:
+        """Write a version and give it the next free number; None if ``only`` that one will do and it is taken."""
+        versions = self._versions_folder(key)
+        unfinished = temporary_name(versions)
+        unfinished.mkdir()
+        try:
+            created = datetime.now(UTC).isoformat()
+            _write(unfinished / self._data_name(key), blocks)
+            record = json.dumps({**metadata, "created": created}, indent=1).encode()
+            _write(unfinished / _RECORD, iter([record]))
+            sync_folder(unfinished)
+            while True:
+                number = only or max(self._numbers(key), default=0) + 1
+                if _renamed(unfinished, versions / f"{number:06d}"):
+                    sync_folder(versions)
+                    return number
+                if only is not None:
+                    return None
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _adopt_plain_file(self, key: str) -> None:
+        """Make a file put there by hand the first version, so that nothing later replaces it."""
+        if self._numbers(key):
+            return
+        plain = self._plain_file(key)
+        if plain is None or plain.sha256 is None or plain.sha1 is None:
+            return
+        source = Source(self.root / key, plain.size or 0, plain.sha1, plain.sha256)
+        self._claim(key, source.blocks(), {"sha1": plain.sha1, "sha256": plain.sha256}, only=1)
+
+    def _show(self, key: str, number: int) -> None:
+        """Let ``root/<key>`` be the newest version's file, for people who look into the folder."""
+        shown = temporary_name(self.root)
+        with contextlib.suppress(OSError):  # the version stands; the next upload puts this right
+            data = self._data(key, number)
+            try:
+                _link_or_copy(data, shown)
+                shown.replace(self.root / key)
+            finally:
+                shown.unlink(missing_ok=True)
+
+    def _versions_folder(self, key: str) -> Path:
+        return self.root / ".versions" / key
+
+    def _numbers(self, key: str) -> list[int]:
+        """Return the numbers of all versions, newest first."""
+        names = (path.name for path in _entries(self._versions_folder(key)))
+        return sorted((int(name) for name in names if name.isdecimal() and name.isascii()), reverse=True)
+
+    @staticmethod
+    def _data_name(key: str) -> str:
+        return f"data{Path(key).suffix}"
+
+    def _data(self, key: str, number: int) -> Path:
+        return self._versions_folder(key) / f"{number:06d}" / self._data_name(key)
+
+    def _version(self, key: str, number: int) -> Version:
+        data = self._data(key, number)
+        record = _record(data.parent / _RECORD)
+        status = data.stat()
+        sha256 = str(record.get("sha256") or Source.of(data).sha256)
+        return Version.described(
+            record,
+            version_id=f"{number}-{sha256[:12]}",
+            size=status.st_size,
+            created=_date(record.get("created")) or datetime.fromtimestamp(status.st_mtime, UTC),
+        )
+
+    def _plain_file(self, key: str) -> Version | None:
+        """Return what a file put there by hand is, as the version it becomes at the first upload."""
+        path = self.root / key
+        if not path.is_file():
+            return None
+        source = Source.of(path)
+        return Version(
+            version_id=f"1-{source.sha256[:12]}",
+            size=source.size,
+            created=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            sha1=source.sha1,
+            sha256=source.sha256,
+        )
+
+
+def _link_or_copy(existing: Path, target: Path) -> None:
+    """Give a file a further name, or where the filesystem cannot, make a read-only copy of it."""
+    try:
+        os.link(existing, target)
+    except OSError:
+        shutil.copyfile(existing, target)
+        target.chmod(existing.stat().st_mode & 0o777)
+
+
+def _renamed(folder: Path, target: Path) -> bool:
+    """Rename ``folder`` to ``target``; False if that is taken."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in _TAKEN and target.exists():
+            return False
+        raise
+    return True
+
+
+def _write(path: Path, blocks: Iterator[bytes]) -> None:
+    """Write a durable file that nobody changes any more: read-only, otherwise as the umask says."""
+    with path.open("xb") as file:
+        for block in blocks:
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(path.stat().st_mode & 0o444)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(TEMPORARY)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}  # a version without a record is still a version
+    return record if isinstance(record, dict) else {}
+
+
+def _date(text: object) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

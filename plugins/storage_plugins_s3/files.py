@@ -1,0 +1,313 @@
+"""Objects of one bucket folder as versioned files, through s3fs's connection.
+
+Every version id comes from the answer to its own write. Hashes travel as object metadata. The transfers
+are our own: s3fs's read without conditions, hold files in memory, and do not tell version ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from storage_plugins import AccessDenied, AssemblyNotFound, Content, FileOperations, Source, Version
+
+from . import settings as addresses
+from .connection import Connection
+from .errors import translated
+from .settings import S3Settings
+
+_BLOCK = 1 << 20
+_SINGLE = 16 << 20  # bytes that go up in one request; also the size of a part, of which four are in memory
+_MOST_PARTS = 9_000  # S3 takes 10,000
+_PARTS_AT_ONCE = 4
+_LOOKS_AT_ONCE = 16
+T = TypeVar("T")
+
+
+class S3Files(FileOperations):
+    """The files below one folder of a bucket."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._connection = Connection(settings)
+        self._versioned = False
+
+    @property
+    def address(self) -> str:
+        """The bucket and folder as an ``s3:`` address."""
+        return self._settings.address
+
+    def uri(self, key: str, version_id: str | None) -> str:
+        """Return the ``s3:`` address of one version."""
+        return addresses.uri(self._settings, key, version_id)
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket says that versioning is enabled; suspended, denied and unknown are no."""
+        if not self._versioned:
+            try:
+                answer = self._call("get_bucket_versioning", "the bucket's versioning")
+            except AccessDenied:
+                return False
+            self._versioned = answer.get("Status") == "Enabled"
+        return self._versioned
+
+    def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
+        """Upload in one request, or in parts; the server checks an MD5 of each body."""
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        if source.size <= _SINGLE:
+            body = b"".join(source.blocks(_SINGLE))
+            answer = self._call(
+                "put_object",
+                key,
+                Key=self._key(key),
+                Body=body,
+                ContentMD5=_md5(body),
+                Metadata=dict(metadata),
+                **condition,
+            )
+        else:
+            with translated(key, self.address):
+                filesystem = self._connection.filesystem()
+                answer = _run(filesystem, self._parts(filesystem, key, source, dict(metadata), condition))
+        version_id = answer.get("VersionId")
+        return str(version_id) if version_id else None
+
+    def read(
+        self,
+        key: str,
+        version_id: str | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        if_match: str | None = None,
+    ) -> Content:
+        """Ask for the bytes; the first answer tells size, version and record, so there is no HEAD before."""
+        options: dict[str, Any] = {"Key": self._key(key)}
+        if version_id is not None:
+            options["VersionId"] = version_id
+        if start or stop is not None:
+            options["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        if if_match is not None:
+            options["IfMatch"] = if_match
+
+        def ask(anonymous: bool) -> Content:
+            filesystem = self._connection.filesystem(anonymous)
+            with translated(key if version_id is None else f"{key}, version {version_id},", self.address):
+                answer = filesystem.call_s3("get_object", Bucket=self._settings.bucket_name, **options)
+            whole = answer.get("ContentRange", "").rpartition("/")[2]
+            version = _version(answer, size=int(whole) if whole.isdecimal() else answer["ContentLength"])
+            # a server that ignores the range sends everything
+            skip = start if start and not answer.get("ContentRange") else 0
+            blocks = self._blocks(filesystem, answer["Body"], key, skip)
+            return Content(version, blocks, private=not self._connection.is_anonymous(filesystem))
+
+        return self._reading(ask)
+
+    def versions(self, key: str) -> Iterable[Version]:
+        """Return the versions in S3's own order, each with its record; delete markers are none."""
+
+        def ask(anonymous: bool) -> list[Version]:
+            filesystem = self._connection.filesystem(anonymous)
+            with translated(key, self.address):
+                return _run(filesystem, self._described_versions(filesystem, key))
+
+        return self._reading(ask)
+
+    def newest(self, key: str) -> Version | None:
+        """Ask for the newest version's description alone."""
+
+        def ask(anonymous: bool) -> Version:
+            filesystem = self._connection.filesystem(anonymous)
+            with translated(key, self.address):
+                answer = filesystem.call_s3("head_object", Bucket=self._settings.bucket_name, Key=self._key(key))
+            return _version(answer, size=answer["ContentLength"])
+
+        try:
+            return self._reading(ask)
+        except AssemblyNotFound:
+            return None
+
+    def keys(self, prefix: str = "") -> Iterable[str]:
+        """Return the files directly in the folder, all pages of the listing."""
+
+        def ask(anonymous: bool) -> list[str]:
+            filesystem = self._connection.filesystem(anonymous)
+            with translated("the list of files", self.address):
+                return _run(filesystem, self._listed(filesystem, prefix))
+
+        return self._reading(ask)
+
+    def _key(self, key: str) -> str:
+        return self._settings.folder + key
+
+    def _call(self, method: str, what: str, **options: Any) -> dict[str, Any]:
+        with translated(what, self.address):
+            filesystem = self._connection.filesystem()
+            answer: dict[str, Any] = filesystem.call_s3(method, Bucket=self._settings.bucket_name, **options)
+            return answer
+
+    def _reading(self, ask: Callable[[bool], T]) -> T:
+        """Ask with the credentials there are, then without: public data need none, and wrong ones hurt."""
+        try:
+            return ask(False)
+        except AccessDenied:
+            if not self._connection.may_try_anonymously():
+                raise
+            with contextlib.suppress(AccessDenied, AssemblyNotFound):  # the first answer says more
+                return ask(True)
+            raise
+
+    async def _parts(
+        self, filesystem: Any, key: str, source: Source, metadata: dict[str, str], condition: dict[str, str]
+    ) -> dict[str, Any]:
+        """Upload in parts, several at a time, and complete only what is the file that was hashed."""
+        place = {"Bucket": self._settings.bucket_name, "Key": self._key(key)}
+        begun = await filesystem._call_s3("create_multipart_upload", **place, Metadata=metadata)
+        place["UploadId"] = begun["UploadId"]
+        free = asyncio.Semaphore(_PARTS_AT_ONCE)
+
+        async def send(number: int, body: bytes) -> dict[str, Any]:
+            try:
+                answer = await filesystem._call_s3(
+                    "upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body)
+                )
+            finally:
+                free.release()
+            return {"ETag": answer["ETag"], "PartNumber": number}
+
+        tasks: list[asyncio.Task[dict[str, Any]]] = []
+        blocks = source.blocks(max(_SINGLE, -(-source.size // _MOST_PARTS)))
+        try:
+            while True:
+                await free.acquire()  # before the next part is read, so that few are in memory
+                if any(task.done() and task.exception() for task in tasks):
+                    break
+                body = await asyncio.to_thread(next, blocks, b"")
+                if not body:
+                    break
+                tasks.append(asyncio.create_task(send(len(tasks) + 1, body)))
+            parts = await asyncio.gather(*tasks)
+            answer: dict[str, Any] = await filesystem._call_s3(
+                "complete_multipart_upload", **place, MultipartUpload={"Parts": parts}, **condition
+            )
+            return answer
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.shield(_quietly(filesystem._call_s3("abort_multipart_upload", **place)))
+            raise
+
+    def _blocks(self, filesystem: Any, body: Any, key: str, skip: int) -> Iterator[bytes]:
+        """Yield the body in blocks; the next one is on its way while the last is worked on."""
+
+        async def block() -> bytes:
+            parts, left = [], _BLOCK
+            try:
+                while left and (part := await body.read(left)):
+                    parts.append(part)
+                    left -= len(part)
+            except Exception:
+                if not parts:  # what came before the cut is good; the next call fails again
+                    raise
+            return b"".join(parts)
+
+        def ask() -> Any:
+            return asyncio.run_coroutine_threadsafe(block(), filesystem.loop)
+
+        coming = ask()
+        try:
+            while True:
+                with translated(key, self.address):
+                    data: bytes = coming.result()
+                if not data:
+                    return
+                coming = ask()
+                if skip:
+                    data, skip = data[skip:], max(0, skip - len(data))
+                if data:
+                    yield data
+        finally:
+            coming.cancel()
+            filesystem.loop.call_soon_threadsafe(body.close)
+
+    async def _described_versions(self, filesystem: Any, key: str) -> list[Version]:
+        found: list[dict[str, Any]] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = await filesystem._call_s3(
+                "list_object_versions", Bucket=self._settings.bucket_name, Prefix=self._key(key), **marker
+            )
+            found += [entry for entry in page.get("Versions", []) if entry["Key"] == self._key(key)]
+            beyond = any(entry["Key"] != self._key(key) for entry in page.get("Versions", []))
+            if beyond or not page.get("IsTruncated"):
+                break  # the key itself sorts before all longer ones
+            marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+        free = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+        async def describe(entry: dict[str, Any]) -> Version:
+            listed = {**entry, "ContentLength": entry["Size"]}
+            async with free:
+                try:
+                    with translated(key, self.address):
+                        head = await filesystem._call_s3(
+                            "head_object",
+                            Bucket=self._settings.bucket_name,
+                            Key=self._key(key),
+                            VersionId=entry["VersionId"],
+                        )
+                except (AccessDenied, AssemblyNotFound):
+                    head = {}  # its record stays unknown
+            return _version({**listed, "Metadata": head.get("Metadata", {})}, size=entry["Size"])
+
+        return list(await asyncio.gather(*(describe(entry) for entry in found)))
+
+    async def _listed(self, filesystem: Any, prefix: str) -> list[str]:
+        keys: list[str] = []
+        token: dict[str, str] = {}
+        while True:
+            page = await filesystem._call_s3(
+                "list_objects_v2",
+                Bucket=self._settings.bucket_name,
+                Prefix=self._key(prefix),
+                Delimiter="/",
+                **token,
+            )
+            keys += [entry["Key"][len(self._settings.folder) :] for entry in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return [key for key in keys if key and not key.startswith(".")]
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _version(answer: Mapping[str, Any], *, size: int) -> Version:
+    return Version.described(
+        answer.get("Metadata", {}),
+        version_id=answer.get("VersionId"),
+        size=size,
+        created=answer.get("LastModified"),
+        etag=answer.get("ETag"),
+    )
+
+
+def _run(filesystem: Any, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the filesystem's own loop and wait for it."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, filesystem.loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # ctrl-C: what was begun is taken back
+        raise
+
+
+async def _quietly(call: Awaitable[Any]) -> None:
+    """Clean up as far as the server allows; the first error is the one to tell."""
+    with contextlib.suppress(Exception):
+        await call
+
+
+def _md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,89 @@
+"""Storage for brain-data assemblies, behind one config setting."""
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    ConfigError,
+    EncodingError,
+    IdentifierCollision,
+    IntegrityError,
+    InvalidIdentifier,
+    InvalidPin,
+    NotSupported,
+    PluginError,
+    QuotaExceeded,
+    RateLimited,
+    StorageError,
+    StoreUnavailable,
+)
+from .files import Content, FileOperations, Source
+from .protocol import AssemblyStore, Receipt, Version
+
+if TYPE_CHECKING:
+    from .opening import load, open_store
+    from .plugins import Backend, Location, hookimpl
+    from .settings import ConfigFolder, StoreSettings
+    from .store import Store
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessDenied",
+    "AlreadyExists",
+    "AssemblyNotFound",
+    "AssemblyStore",
+    "Backend",
+    "ConfigError",
+    "ConfigFolder",
+    "Content",
+    "EncodingError",
+    "FileOperations",
+    "IdentifierCollision",
+    "IntegrityError",
+    "InvalidIdentifier",
+    "InvalidPin",
+    "Location",
+    "NotSupported",
+    "PluginError",
+    "QuotaExceeded",
+    "RateLimited",
+    "Receipt",
+    "Source",
+    "StorageError",
+    "Store",
+    "StoreSettings",
+    "StoreUnavailable",
+    "Version",
+    "hookimpl",
+    "load",
+    "open_store",
+]
+
+# Loaded at their first use: they need pydantic or pluggy, and the command line is to start at once.
+_LAZY = {
+    "Backend": "plugins",
+    "ConfigFolder": "settings",
+    "Location": "plugins",
+    "Store": "store",
+    "StoreSettings": "settings",
+    "hookimpl": "plugins",
+    "load": "opening",
+    "open_store": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

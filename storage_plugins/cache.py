@@ -1,0 +1,221 @@
+"""Verified files by their hash: the user's cache, and read-only folders of files looked through first.
+
+Files lie under ``<2 hex>/<sha256>/<name>`` and appear there only after every byte was hashed.
+Whether a file is still the one that was verified is told by size, mtime and inode, recorded in the
+user's own cache for files in any folder; a file without such a record is hashed on first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from .atomic import TEMPORARY, atomic_file, disk_errors, sweep, sync_folder, temporary_name
+from .files import Source
+from .transfer import Hashes
+
+_log = logging.getLogger(__name__)
+_PRIVATE = 0o600
+
+
+class Cached(NamedTuple):
+    """A local file whose every byte was verified to have these hashes."""
+
+    path: Path
+    hashes: Hashes
+
+
+class Cache:
+    """Content-addressed folders: the first is written, the others are only read.
+
+    Args:
+        folders: at least one.
+        own: where files go that must not be shared and whose first folder belongs to somebody else.
+        brainio: BrainIO's folder (``<sha1>/<file name>``), read only, or None.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, own: Path, brainio: Path | None = None) -> None:
+        if not folders:
+            raise ValueError("A cache needs at least one folder")
+        self.folders = tuple(folders)
+        self.own = own
+        self.brainio = brainio
+
+    @classmethod
+    def from_environment(cls) -> Cache:
+        """Return the cache that STORAGE_PLUGINS_CACHE and BRAINIO_HOME name, else the user's own."""
+        import platformdirs
+
+        own = platformdirs.user_cache_path("storage-plugins", appauthor=False)
+        named = os.environ.get("STORAGE_PLUGINS_CACHE", "")
+        folders = [Path(folder).expanduser().absolute() for folder in named.split(os.pathsep) if folder]
+        brainio = Path(os.environ.get("BRAINIO_HOME") or "~/.brainio").expanduser().absolute()
+        return cls(folders or [own], own=own, brainio=brainio)
+
+    def find(self, name: str, *, sha1: str | None = None, sha256: str | None = None) -> Cached | None:
+        """Return a verified file with the hashes given (at least one), from any folder, or None.
+
+        ``name`` is preferred where the same bytes were kept under several file names.
+        """
+        for path in self._candidates(name, sha1, sha256):
+            found = self._verified(path)
+            if found is None:
+                continue
+            if sha1 in (None, found.hashes.sha1) and sha256 in (None, found.hashes.sha256):
+                return found
+            self._discard(path, found.hashes)
+        return None
+
+    def verify(self, path: Path) -> Cached:
+        """Return ``path`` with the hashes of its bytes, read now unless it is as it was last time."""
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        note = self._note(path)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(note.read_bytes())
+            if known["path"] == str(path) and known["state"] == state:
+                return Cached(path, Hashes(known["sha1"], known["sha256"], status.st_size))
+        source = Source.of(path)
+        hashes = Hashes(source.sha1, source.sha256, source.size)
+        self._remember(path, state, hashes)
+        return Cached(path, hashes)
+
+    @contextlib.contextmanager
+    def incoming(self, *, private: bool = True) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give out a new file to download to, removed on leaving the block unless it was adopted."""
+        folder = self._writable(private)
+        with disk_errors("write to the cache"):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            path = temporary_name(folder)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _PRIVATE)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                yield cast(BinaryIO, file), path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def adopt(self, file: BinaryIO, path: Path, hashes: Hashes, name: str, *, private: bool) -> Cached:
+        """Move a finished file of `incoming` under its hash, and return it there.
+
+        ``private`` files are readable by their owner only.
+        """
+        folder = self._writable(private)
+        target = self._place(folder, hashes.sha256) / name
+        with disk_errors("write to the cache"):
+            os.fsync(file.fileno())
+            file.close()  # before the rename, which Windows refuses for an open file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if folder != path.parent:
+                path = _copied(path, folder)
+            path.chmod(_PRIVATE if private else 0o666 & ~_umask())
+            path.replace(target)
+            sync_folder(target.parent)
+            by_sha1 = self._sha1_note(folder, hashes.sha1)
+            by_sha1.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(by_sha1) as note:
+                note.write(hashes.sha256.encode())
+        status = target.stat()
+        self._remember(target, [status.st_size, status.st_mtime_ns, status.st_ino], hashes)
+        return Cached(target, hashes)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give out an empty folder of this user alone, removed with all that is in it on leaving the block."""
+        folder = self._writable(private=True)
+        with disk_errors("write to the cache"):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+            place = temporary_name(folder)
+            place.mkdir(mode=0o700)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _candidates(self, name: str, sha1: str | None, sha256: str | None) -> Iterator[Path]:
+        for folder in dict.fromkeys((*self.folders, self.own)):
+            of_sha1 = sha256
+            if of_sha1 is None and sha1 is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    of_sha1 = self._sha1_note(folder, sha1).read_text("ascii").strip()
+            if of_sha1 is not None and len(of_sha1) == 64 and of_sha1.isalnum():
+                yield from _files(self._place(folder, of_sha1), name)
+        if self.brainio is not None and sha1 is not None:
+            yield from _files(self.brainio / sha1, name)
+
+    def _verified(self, path: Path) -> Cached | None:
+        try:
+            return self.verify(path)
+        except OSError as error:
+            _log.debug("Passing over %s: %s", path, error.strerror)
+            return None
+
+    def _discard(self, path: Path, hashes: Hashes) -> None:
+        """Take a file out of the cache that has other bytes than its name says."""
+        _log.warning("The cached file %s was changed (its sha256 is now %s); it is not used", path, hashes.sha256)
+        if any(path.is_relative_to(folder) for folder in (self.folders[0], self.own)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _remember(self, path: Path, state: Sequence[int], hashes: Hashes) -> None:
+        """Note what was verified, so that the next use need not read it all; only a convenience."""
+        note = self._note(path)
+        entry = {"path": str(path), "state": state, "sha1": hashes.sha1, "sha256": hashes.sha256}
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(note) as file:
+                file.write(json.dumps(entry).encode())
+
+    def _note(self, path: Path) -> Path:
+        # in a folder that is the user's own: another's word that a file was verified is worth nothing
+        return self._writable(True) / "verified" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+
+    def _writable(self, private: bool) -> Path:
+        return self.folders[0] if not private or _is_own(self.folders[0]) else self.own
+
+    @staticmethod
+    def _place(folder: Path, sha256: str) -> Path:
+        return folder / sha256[:2] / sha256
+
+    @staticmethod
+    def _sha1_note(folder: Path, sha1: str) -> Path:
+        return folder / "sha1" / sha1[:2] / sha1
+
+
+def _files(folder: Path, name: str) -> Iterable[Path]:
+    """Return the files in ``folder``, the one called ``name`` first."""
+    try:
+        paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(TEMPORARY)]
+    except OSError:
+        return []
+    return sorted(paths, key=lambda path: (path.name != name, path.name))
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copy a file into another folder, under a temporary name, and return it there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(path, temporary_name(folder)))
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether ``folder``, or the nearest parent that exists, belongs to this user."""
+    if os.name == "nt":
+        return True
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(FileNotFoundError):
+            return place.stat().st_uid == os.geteuid()
+    return False
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,5 @@
+"""The command line: ``storage-plugins``. What a command needs is imported when it runs."""
+
+from .commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,344 @@
+"""The commands, each a few lines over the public API."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .. import __version__, errors
+from .output import print_json, print_receipt, print_table
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_CODES: dict[type[errors.StorageError], int] = {
+    # the first that fits; 1 is any other error, 2 a wrong command line, 130 ctrl-C
+    errors.AssemblyNotFound: 3,
+    errors.AccessDenied: 4,
+    errors.IntegrityError: 5,
+    errors.AlreadyExists: 6,
+    errors.StoreUnavailable: 7,
+    errors.QuotaExceeded: 8,
+    errors.ConfigError: 9,
+    errors.PluginError: 10,
+    errors.NotSupported: 11,
+    errors.EncodingError: 12,
+    errors.InvalidIdentifier: 13,
+    errors.InvalidPin: 14,
+}
+
+
+def main() -> None:
+    """Run the command line and exit with a code that says what kind of thing went wrong."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        code = cli(standalone_mode=False) or 0
+    except errors.StorageError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing half-done was left.", err=True)
+        code = 130
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="storage-plugins")
+@click.option("-v", "--verbose", is_flag=True, help="Tell what is being done.")
+def cli(verbose: bool) -> None:
+    """Keep brain-data assemblies where storage.yaml says, and load them back verified."""
+    if verbose:
+        logging.getLogger("storage_plugins").setLevel(logging.INFO)
+
+
+def _store_options(command: Command) -> Command:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, and no progress."),
+        click.option("-c", "--config", type=click.Path(path_type=Path), help="The storage.yaml to use."),
+        click.option("-s", "--store", "store_name", help="A store's name; else the default one."),
+    ):
+        command = option(command)
+    return command
+
+
+def _pin_options(command: Command) -> Command:
+    for option in (
+        click.option("--newest", is_flag=True, help="Ask the store for its newest, whatever receipts say."),
+        click.option("--sha256", help="The version with this hash."),
+        click.option("--sha1", help="The version with this hash."),
+        click.option("--version-id", help="The version the host calls so."),
+    ):
+        command = option(command)
+    return command
+
+
+_prefix_option = click.option("--assembly-prefix", help="What the file's name begins with; else the store's setting.")
+_output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the file here."
+)
+_force_option = click.option("--force", is_flag=True, help="Let --output replace a file.")
+
+
+@cli.command()
+def demo() -> None:
+    """Upload a small assembly to the embedded local store and load it back."""
+    from .. import demo
+    from ..config import Config
+    from ..opening import open_entry
+
+    store = open_entry(Config.embedded().entry("local"))
+    made = demo.assembly()
+    click.echo(f"An assembly: {dict(made.sizes)}, {made.attrs['unit_of_measure']}")
+    receipt = store.upload(made, demo.IDENTIFIER)
+    print_receipt(receipt)
+    loaded = store.load(receipt)
+    if not loaded.identical(made):
+        raise errors.IntegrityError(f"What came back of {demo.IDENTIFIER} is not what was uploaded")
+    click.echo("Loaded back by this receipt: verified, and identical.")
+    click.echo("Another place is one line of YAML: `storage-plugins init` writes a storage.yaml to begin with.")
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), default="storage.yaml")
+def init(path: Path) -> None:
+    """Write a storage.yaml to begin with, here or at PATH."""
+    from ..atomic import atomic_file, disk_errors
+    from .template import STORAGE_YAML
+
+    try:
+        with disk_errors(f"write {path}"), atomic_file(path.absolute(), exclusive=True) as file:
+            file.write(STORAGE_YAML.encode())
+    except errors.StorageError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise errors.AlreadyExists(f"{path} is there already; it was left as it is") from error
+        raise
+    click.echo(f"Wrote {path}. Its store 'scratch' is ready: storage-plugins upload FILE.nc IDENTIFIER")
+
+
+@cli.command()
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="The storage.yaml to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stores(config: Path | None, as_json: bool) -> None:
+    """List the configured stores, and what is wrong with any."""
+    from ..config import Config
+    from ..opening import open_entry
+
+    found = Config.open(config)
+    rows = []
+    for name, entry in found.stores.items():
+        row: dict[str, Any] = {"name": name, "backend": entry.backend, "default": name == found.default}
+        try:
+            row |= {"address": open_entry(entry).address, "problem": None}
+        except errors.StorageError as error:
+            row |= {"address": None, "problem": str(error)}
+        rows.append(row)
+    if as_json:
+        print_json({"config": str(found.path) if found.path else None, "stores": rows})
+        return
+    click.echo(f"From {found.path}:" if found.path else f"{entry.origin}; the embedded store:")
+    print_table(
+        ["", "store", "backend", "address"],
+        [
+            ["*" if row["default"] else "", row["name"], row["backend"], row["address"] or row["problem"]]
+            for row in rows
+        ],
+    )
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backends(as_json: bool) -> None:
+    """List the installed backends, what is wrong with any, and how to mend it."""
+    from ..plugins import installed
+
+    plugins = installed()
+    if as_json:
+        kept = ("name", "distribution", "version", "problem", "remedy")
+        print_json([{field: getattr(plugin, field) for field in kept} for plugin in plugins])
+        return
+    rows = []
+    for plugin in plugins:
+        summary = plugin.backend.summary if plugin.backend else ""
+        rows.append([plugin.name, f"{plugin.distribution} {plugin.version}", plugin.problem or summary])
+        if plugin.problem and plugin.remedy:
+            rows.append(["", "", f"to mend it: {plugin.remedy}"])
+    print_table(["backend", "from", ""], rows)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("identifier", required=False)
+@_prefix_option
+@click.option("--replace", is_flag=True, default=None, help="On a host without versions, replace changed bytes.")
+@_store_options
+def upload(
+    path: Path,
+    identifier: str | None,
+    assembly_prefix: str | None,
+    replace: bool | None,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Upload the netCDF file PATH as the assembly IDENTIFIER; its bytes are kept as they are.
+
+    Without IDENTIFIER, a file of any kind is kept under its own name, for `fetch`.
+    """
+    with _opened(store_name, config, as_json) as store:
+        if identifier is None:
+            receipt = store.upload_file(path, replace=replace)
+        else:
+            receipt = store.upload(path, identifier, assembly_prefix=assembly_prefix, replace=replace)
+    if as_json:
+        print_json(receipt.to_dict())
+    else:
+        print_receipt(receipt)
+
+
+@cli.command()
+@click.argument("identifier")
+@_output_option
+@_force_option
+@_prefix_option
+@_pin_options
+@_store_options
+def load(
+    identifier: str,
+    output: Path | None,
+    force: bool,
+    assembly_prefix: str | None,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+    **pin: Any,
+) -> None:
+    """Load the assembly IDENTIFIER, verified, and print what it is, or write its file with -o."""
+    from .. import codec
+    from ..identifiers import assembly_key
+
+    with _opened(store_name, config, as_json) as store:
+        prefix = store.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+        path = store.fetch(assembly_key(identifier, prefix), **pin)
+    if output is None and not as_json:
+        click.echo(repr(codec.decode(path)))
+    else:
+        _deliver(path, output, force, as_json)
+
+
+@cli.command()
+@click.argument("name")
+@_output_option
+@_force_option
+@_pin_options
+@_store_options
+def fetch(
+    name: str,
+    output: Path | None,
+    force: bool,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+    **pin: Any,
+) -> None:
+    """Fetch the file NAME, verified, and print where it lies on this computer, or write it with -o."""
+    with _opened(store_name, config, as_json) as store:
+        path = store.fetch(name, **pin)
+    _deliver(path, output, force, as_json)
+
+
+@cli.command("ls")
+@_prefix_option
+@_store_options
+def list_identifiers(assembly_prefix: str | None, store_name: str | None, config: Path | None, as_json: bool) -> None:
+    """List the assemblies in a store, and its other files."""
+    with _opened(store_name, config, as_json) as store:
+        identifiers = store.identifiers(assembly_prefix=assembly_prefix)
+        files = store.file_names(assembly_prefix=assembly_prefix)
+    if as_json:
+        print_json({"identifiers": identifiers, "files": files})
+        return
+    for identifier in identifiers:
+        click.echo(identifier)
+    if files:
+        click.echo("Other files:")
+        for file in files:
+            click.echo(f"  {file}")
+
+
+@cli.command()
+@click.argument("identifier")
+@_prefix_option
+@_store_options
+def versions(
+    identifier: str, assembly_prefix: str | None, store_name: str | None, config: Path | None, as_json: bool
+) -> None:
+    """List the versions of IDENTIFIER, newest first."""
+    with _opened(store_name, config, as_json) as store:
+        found = store.versions(identifier, assembly_prefix=assembly_prefix)
+    if not found:
+        raise errors.AssemblyNotFound(f"There is no {identifier} in {store.address}")
+    if as_json:
+        print_json([dataclasses.asdict(version) for version in found])
+        return
+    rows = [
+        [
+            version.version_id or "-",
+            version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
+            str(version.size),
+            version.sha1 or "-",
+        ]
+        for version in found
+    ]
+    print_table(["version_id", "created", "bytes", "sha1"], rows)
+
+
+@contextmanager
+def _opened(name: str | None, config: Path | None, as_json: bool) -> Iterator[Store]:
+    """Open a store; on a terminal, with a progress bar for each transfer."""
+    from ..opening import open_store
+    from .progress import bars
+
+    store = open_store(name, config=config)
+    if as_json or not sys.stderr.isatty():
+        yield store
+        return
+    with bars() as report:
+        store.progress = report
+        yield store
+
+
+def _deliver(path: Path, output: Path | None, force: bool, as_json: bool) -> None:
+    """Say where a verified file lies, after copying it to ``output`` if there is one."""
+    import shutil
+
+    from ..atomic import atomic_file, disk_errors
+
+    if output is not None:
+        try:
+            with (
+                disk_errors(f"write {output}"),
+                path.open("rb") as source,
+                atomic_file(output.absolute(), exclusive=not force) as file,
+            ):
+                shutil.copyfileobj(source, file, 1 << 20)
+        except errors.StorageError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                raise errors.AlreadyExists(f"{output} is there already", hint="--force replaces it.") from error
+            raise
+        path = output
+    if as_json:
+        print_json({"path": str(path), "size": path.stat().st_size})
+    else:
+        click.echo(str(path))

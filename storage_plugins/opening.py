@@ -1,0 +1,125 @@
+"""From a configuration, or a URI, to an open store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from .cache import Cache
+from .config import Config, StoreEntry
+from .errors import ConfigError, InvalidPin, PluginError
+from .plugins import Location, backend_for_uri, find_backend
+from .settings import without_secrets
+from .store import FileStore, PlainStore, Store
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def open_store(name: str | None = None, *, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Store:
+    """Open a configured store. Nothing is requested from it yet.
+
+    Args:
+        name: its name under ``stores:``; None: STORAGE_PLUGINS_STORE, else the default.
+        config: path of a ``storage.yaml``, or a mapping of the same shape; None: the one that is found.
+
+    Raises:
+        ConfigError: no such store, or wrong settings; names file, line and the nearest right name.
+        PluginError: its backend is missing or broken; says what mends that.
+    """
+    return open_entry(Config.open(config).entry(name))
+
+
+def load(
+    uri: str,
+    *,
+    cls: type | None = None,
+    chunks: Mapping[Any, Any] | int | str | None = None,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """Load the assembly that a receipt's ``uri`` names; no configuration is needed.
+
+    A configured store of the same address is used where there is one, with its credentials.
+
+    Args:
+        uri: such as ``s3://bucket/key?versionId=…#sha256=…``; ``sha1=`` is understood too.
+        cls, chunks: as in ``Store.load``.
+        config: as in `open_store`.
+
+    Raises:
+        InvalidPin: the URI is malformed.
+        PluginError: no installed backend understands it.
+        and what ``Store.load`` raises.
+    """
+    from . import codec
+
+    parts = urlsplit(uri)
+    hashes = {name: values[0] for name, values in parse_qs(parts.fragment).items() if name in ("sha1", "sha256")}
+    if parts.fragment and not hashes:
+        raise InvalidPin(f"The part after # of {uri} holds no hash", hint="Copy the URI whole: …#sha256=…")
+    backend, locate = backend_for_uri(parts.scheme)
+    try:
+        location = locate(urlunsplit(parts._replace(fragment="")))
+    except ValueError as error:
+        raise InvalidPin(f"{uri} is no {backend.name} address: {error}") from error
+    store = _configured(backend.name, location, config)
+    path = store.fetch(
+        location.key, version_id=location.version_id, sha1=hashes.get("sha1"), sha256=hashes.get("sha256")
+    )
+    return codec.decode(path, cls=cls, chunks=chunks)
+
+
+def portable(entry: StoreEntry) -> dict[str, Any]:
+    """Return what reopens a store in another process, without any secret value."""
+    backend = find_backend(entry.backend)
+    return {
+        "name": entry.name,
+        "backend": entry.backend,
+        "raw": without_secrets(backend.settings, entry.raw),
+        "literal_secrets": sorted(entry.raw.keys() - without_secrets(backend.settings, entry.raw).keys()),
+        "path": entry.path,
+        "folder": entry.folder,
+        "receipts": entry.receipts,
+        "implicit": entry.implicit,
+    }
+
+
+def reopen(state: dict[str, Any]) -> Store:
+    """Open a store again from `portable`. Secrets written out in the YAML are read from there again."""
+    state = dict(state)
+    if state.pop("literal_secrets") and state["path"] is not None and state["path"].is_file():
+        return open_entry(Config.open(state["path"]).entry(state["name"]))
+    return open_entry(StoreEntry(**state))
+
+
+def open_entry(entry: StoreEntry) -> Store:
+    """Open the store of one entry; errors as `open_store`."""
+    try:
+        backend = find_backend(entry.backend)
+    except PluginError as error:
+        raise PluginError(f"{entry.origin}, store {entry.name!r}: {error.message}", hint=error.hint) from error
+    settings, unset = entry.settings(backend)
+    if backend.files is not None:
+        return FileStore(entry, settings, backend.files(settings), cache=Cache.from_environment(), unset=unset)
+    if backend.store is not None:
+        return PlainStore(entry, settings, backend.store(settings))
+    raise PluginError(f"The backend {backend.name!r} makes neither files nor a store")
+
+
+def _configured(backend: str, location: Location, config: Any) -> Store:
+    """Return the store at ``location``: a configured one if there is, else one made for the purpose."""
+    entry = StoreEntry(backend, backend, location.settings, None, Path.cwd(), None)
+    wanted = open_entry(entry)
+    for candidate in Config.open(config).stores.values():
+        if candidate.backend != backend:
+            continue
+        try:
+            store = open_entry(candidate)
+        except (ConfigError, PluginError):
+            continue  # that entry's own trouble
+        if store.address == wanted.address:
+            return store
+    return wanted

@@ -1,0 +1,329 @@
+"""Which bytes a load means: a pin is resolved to one verified local file.
+
+With a hash, the hash is the identity and ``version_id`` a hint; the places are tried in the order of
+`Resolver.fetch`. The rules, with their reasons, are in ``docs/pins.md``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import re
+from collections.abc import Callable, Iterator
+
+from .cache import Cache, Cached
+from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, NotSupported, StoreUnavailable
+from .files import FileOperations
+from .protocol import Receipt, Version
+from .receipts import Receipts
+from .transfer import Hashes, download, retrying
+
+_log = logging.getLogger(__name__)
+_MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
+_LENGTHS = {"sha1": 40, "sha256": 64}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pin:
+    """What the caller said of the version wanted. Nothing said: the newest.
+
+    Raises:
+        InvalidPin: a hash that is none.
+    """
+
+    version_id: str | None = None
+    sha1: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("version_id", "sha1", "sha256"):
+            value = getattr(self, field)
+            if value is not None and not isinstance(value, str):
+                raise InvalidPin(f"{field} is a str, not {type(value).__name__}: {value!r}")
+            object.__setattr__(self, field, value or None)  # an empty string pins nothing
+        for field, length in _LENGTHS.items():
+            value = getattr(self, field)
+            if value is None:
+                continue
+            if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
+                raise InvalidPin(
+                    f"{field}={value!r} is no {field}: it has {length} hexadecimal digits",
+                    hint="Copy it from the upload's receipt.",
+                )
+            object.__setattr__(self, field, value.lower())
+
+    @property
+    def by_hash(self) -> bool:
+        """Whether a hash was given."""
+        return bool(self.sha1 or self.sha256)
+
+    def fits(self, other: Hashes | Receipt | Version) -> bool:
+        """Whether every hash given is the one of ``other``."""
+        return self.sha1 in (None, other.sha1) and self.sha256 in (None, other.sha256)
+
+    def __str__(self) -> str:
+        given = ((field, getattr(self, field)) for field in ("version_id", "sha1", "sha256"))
+        return ", ".join(f"{field} {value}" for field, value in given if value) or "the newest version"
+
+
+@dataclasses.dataclass
+class _Search:
+    """What was learnt in the search of one hash: what each version read turned out to be."""
+
+    found: dict[str | None, Hashes] = dataclasses.field(default_factory=dict)
+    denied: AccessDenied | None = None
+    broken: IntegrityError | None = None
+
+
+@dataclasses.dataclass
+class Resolver:
+    """Finds the file that a pin of one key means, in one store.
+
+    Attributes:
+        files: the store's files.
+        cache, receipts: where to look first.
+        store: the store's name, for messages.
+        shared: whether copies of what needed credentials may go to a shared cache.
+        progress: told bytes done and in all (None: unknown), for each download.
+    """
+
+    files: FileOperations
+    cache: Cache
+    receipts: Receipts
+    store: str
+    shared: bool = False
+    progress: Callable[[str, int, int | None], None] | None = None
+
+    def fetch(self, key: str, pin: Pin, *, identifier: str | None = None, newest: bool = False) -> Cached:
+        """Return the verified local file that ``pin`` means.
+
+        With a hash, in this order: the cache; a receipt with that hash, giving this store's own version
+        id; the version id given; versions whose record has that hash; the other versions, newest
+        first, at most eight of them. The first bytes with the hash win.
+
+        With a version id alone: this store's version of that id, or the one that receipts name; an
+        error if those are different bytes. With nothing: the newest receipt, or, with ``newest`` or
+        without receipts, the store's newest version of ``identifier``.
+
+        Raises:
+            AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
+        """
+        if pin.by_hash:
+            return self._by_hash(key, pin)
+        if pin.version_id:
+            found = self._by_version(key, pin.version_id)
+            if found is not None:
+                return found
+        return self._unpinned(key, identifier, newest)
+
+    # with a hash
+
+    def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
+        cached = self.cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
+        if cached is not None:
+            return cached
+        search = _Search()
+        for version_id in self._places(key, pin, search, thorough):
+            if version_id in search.found:
+                continue
+            found = self._attempt(key, version_id, search)
+            if found is not None and pin.fits(found.hashes):
+                if pin.version_id not in (None, "null", version_id):
+                    _log.warning(
+                        "%s has no version %s with the pinned hash; loaded the bytes with that hash, version %s",
+                        self._name(key),
+                        pin.version_id,
+                        version_id,
+                    )
+                return found
+        raise self._not_found(key, pin, search)
+
+    def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[str | None]:
+        """Yield the version ids to try for a hash, likeliest first.
+
+        Records are hints that may be wrong, so a thorough search ends with the versions that are
+        described as something else.
+        """
+        for receipt in self._receipts_here(key):
+            if pin.fits(receipt):
+                yield receipt.version_id
+        if pin.version_id:
+            yield pin.version_id
+        try:
+            versions = retrying(lambda: list(self.files.versions(key)))
+        except (AccessDenied, NotSupported) as error:
+            _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
+            yield None  # its newest version can perhaps be read all the same
+            return
+        described = [version for version in versions if version.sha1 or version.sha256]
+        matching = [version for version in described if pin.fits(version)]
+        yield from (version.version_id for version in matching)
+        rest = [version for version in versions if version not in described]
+        if thorough:
+            rest += [version for version in described if version not in matching]
+        untried = (version.version_id for version in rest if version.version_id not in search.found)
+        yield from itertools.islice(untried, _MOST_DOWNLOADS)
+
+    def _attempt(self, key: str, version_id: str | None, search: _Search) -> Cached | None:
+        """Read one version; None, and noted in ``search``, where it cannot be had."""
+        try:
+            found, _ = self._read(key, version_id)
+        except AssemblyNotFound:
+            return None
+        except AccessDenied as error:
+            search.denied = error
+            return None
+        except IntegrityError as error:
+            search.broken = error
+            return None
+        search.found[version_id] = found.hashes
+        return found
+
+    def _not_found(self, key: str, pin: Pin, search: _Search) -> Exception:
+        if search.denied is not None:
+            return search.denied
+        if search.broken is not None:
+            return search.broken
+        if not search.found:
+            return AssemblyNotFound(
+                f"{self._name(key)}: no version with {pin}",
+                hint="See what is there with `storage-plugins ls` and `storage-plugins versions`.",
+            )
+        got = ", ".join(
+            f"{hashes.sha1 if pin.sha1 else hashes.sha256} (version {version_id})"
+            for version_id, hashes in search.found.items()
+        )
+        return IntegrityError(
+            f"{self._name(key)}: expected {pin}, got {got}",
+            hint="Compare the pin with the upload's receipt, or ask whoever gave it to you.",
+        )
+
+    # with a version id alone
+
+    def _by_version(self, key: str, version_id: str) -> Cached | None:
+        """Return what the version id means; None if it is the "null" that pins nothing here."""
+        known = [receipt for receipt in self.receipts.of(key) if receipt.version_id == version_id]
+        here = [receipt for receipt in known if receipt.address == self.files.address]
+        if here or len({receipt.sha256 for receipt in known}) > 1:
+            _agree(key, version_id, [(receipt.store, receipt.sha256) for receipt in known])
+        if here:
+            return self._by_hash(key, Pin(version_id, sha256=here[0].sha256))
+        try:
+            found, version = self._read(key, version_id)
+        except AssemblyNotFound:
+            if known:
+                return self._by_hash(key, Pin(sha256=known[0].sha256))
+            if version_id == "null":
+                return None
+            raise
+        except StoreUnavailable:
+            cached = self.cache.find(key, sha256=known[0].sha256) if known else None
+            if cached is None:
+                raise
+            return cached
+        self._check_record(key, found, version)
+        held = [(receipt.store, receipt.sha256) for receipt in known]
+        _agree(key, version_id, [*held, (self.store, found.hashes.sha256)])
+        return found
+
+    # without a pin
+
+    def _unpinned(self, key: str, identifier: str | None, newest: bool) -> Cached:
+        if not newest:
+            receipts = [receipt for receipt in self.receipts.of(key) if identifier in (None, receipt.identifier)]
+            here = [receipt for receipt in receipts if receipt.address == self.files.address]
+            for receipt in [*here[:1], *receipts[:1]]:
+                try:
+                    found = self._by_hash(key, Pin(sha256=receipt.sha256), thorough=bool(here))
+                except (AssemblyNotFound, IntegrityError):
+                    if here:
+                        raise
+                    break  # uploaded to another store only: what is here is for this one to say
+                _log.info(
+                    "%s without a pin: took the newest receipt, sha1 %s of %s",
+                    self._name(key),
+                    receipt.sha1,
+                    receipt.created.isoformat(timespec="seconds"),
+                )
+                return found
+        try:
+            return self._newest(key, identifier)
+        except StoreUnavailable as error:
+            if not newest and not error.hint:
+                error.hint = "Without a pin and without a receipt, only the store can say what is newest."
+            raise
+
+    def _newest(self, key: str, identifier: str | None) -> Cached:
+        """Return the store's newest version, passing over those of another identifier."""
+        found, version = self._read(key, None)
+        if version.identifier not in (None, identifier) and identifier is not None:
+            others = retrying(lambda: list(self.files.versions(key)))
+            mine = next((other for other in others if other.identifier in (None, identifier)), None)
+            if mine is None:
+                raise AssemblyNotFound(
+                    f"{self._name(key)} holds {version.identifier!r}, not {identifier!r}",
+                    hint="Two names that differ in . and _ only share a file name.",
+                )
+            found, version = self._read(key, mine.version_id)
+        self._check_record(key, found, version)
+        return found
+
+    # one version
+
+    def _check_record(self, key: str, found: Cached, version: Version) -> None:
+        """Without a hash to go by, bytes must be those recorded at their upload, where that was done."""
+        if version.sha256 not in (None, found.hashes.sha256):
+            raise IntegrityError(
+                f"{self._name(key)} was damaged: expected sha256 {version.sha256}, as recorded at its upload, "
+                f"got {found.hashes.sha256}",
+                hint="Load an earlier version, and tell whoever looks after the store.",
+            )
+
+    def _read(self, key: str, version_id: str | None) -> tuple[Cached, Version]:
+        """Return one version's file, hashed, and its description.
+
+        Where the newest is asked for and its record names bytes in the cache, they are not read again.
+        """
+        local = retrying(lambda: self.files.local_file(key, version_id))
+        if local is not None:
+            path, version = local
+            return self.cache.verify(path), version
+        held: list[Cached] = []
+
+        def wanted(version: Version) -> bool:
+            if version_id is None and version.sha256:
+                held.extend(filter(None, [self.cache.find(key, sha256=version.sha256)]))
+            return not held
+
+        report = self.progress
+        with self.cache.incoming(private=not self.shared) as (sink, path):
+            got = download(
+                self.files,
+                key,
+                version_id,
+                sink,
+                wanted=wanted,
+                progress=(lambda done, size: report(key, done, size)) if report else None,
+            )
+            if isinstance(got, Version):
+                return held[0], got
+            version, hashes, private = got
+            cached = self.cache.adopt(sink, path, hashes, key, private=private and not self.shared)
+        return cached, version
+
+    def _receipts_here(self, key: str) -> list[Receipt]:
+        return [receipt for receipt in self.receipts.of(key) if receipt.address == self.files.address]
+
+    def _name(self, key: str) -> str:
+        return f"{key} in store {self.store!r} ({self.files.address})"
+
+
+def _agree(key: str, version_id: str, claims: list[tuple[str, str]]) -> None:
+    """Raise InvalidPin unless all claims, (store, sha256), are of the same bytes."""
+    if len({sha256 for _, sha256 in claims}) > 1:
+        listed = "; ".join(f"in {store!r} sha256 {sha256}" for store, sha256 in dict.fromkeys(claims))
+        raise InvalidPin(
+            f"Version {version_id} of {key} is not one thing: {listed}",
+            hint="Say which one by its hash: load(…, sha256=…).",
+        )

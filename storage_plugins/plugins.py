@@ -1,0 +1,230 @@
+"""Backends come from plugins: one hook, found through entry points, each loaded on its own.
+
+A plugin is a module in the entry-point group ``storage_plugins`` with one function::
+
+    @storage_plugins.hookimpl
+    def storage_plugins_backend():
+        return storage_plugins.Backend(name="dict", settings=DictSettings, files=DictFiles)
+
+A plugin that fails is reported with what mends it, and never stops another one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pluggy
+
+from .errors import PluginError
+
+if TYPE_CHECKING:
+    from .files import FileOperations
+    from .protocol import AssemblyStore
+    from .settings import StoreSettings
+
+GROUP = "storage_plugins"
+_spec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Location(NamedTuple):
+    """Where a URI points: settings that open its store, and the version there."""
+
+    settings: Mapping[str, Any]
+    key: str
+    version_id: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A kind of store, described without importing its SDK.
+
+    Exactly one of ``files`` and ``store`` makes the thing itself.
+
+    Attributes:
+        name: what ``backend:`` says in the YAML.
+        settings: the model of its settings.
+        files: makes the file operations from settings; the core does everything else.
+        store: makes a whole `AssemblyStore` from settings, for what is no store of files.
+        requires: modules of its SDK, and ``install`` the pip requirement that brings them.
+        schemes: URI schemes that ``locate`` understands.
+        locate: takes a URI of these schemes apart; raises ValueError where it is malformed.
+        summary: one line for people.
+    """
+
+    name: str
+    settings: type[StoreSettings]
+    files: Callable[[Any], FileOperations] | None = None
+    store: Callable[[Any], AssemblyStore] | None = None
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    schemes: tuple[str, ...] = ()
+    locate: Callable[[str], Location] | None = None
+    summary: str = ""
+
+    def missing(self) -> list[str]:
+        """Return the modules of its SDK that are not installed."""
+        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+
+
+class Hooks:
+    """What a plugin may implement."""
+
+    @_spec
+    def storage_plugins_backend(self) -> Backend:  # type: ignore[empty-body]
+        """Return the description of one backend. Must not import its SDK."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """One entry point of the group, and what became of it.
+
+    Attributes:
+        name: the entry point's name, or the backend's where there is one.
+        distribution, version: who brought it.
+        backend: None where it cannot be used.
+        problem: what is wrong with it, None if nothing is.
+        remedy: what to do about that.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    backend: Backend | None = None
+    problem: str | None = None
+    remedy: str | None = None
+
+
+@functools.lru_cache(maxsize=1)
+def installed() -> tuple[Plugin, ...]:
+    """Return every backend plugin of this environment, whole or broken, sorted by name."""
+    return discover(importlib.metadata.entry_points(group=GROUP))
+
+
+def discover(entry_points: Iterable[importlib.metadata.EntryPoint]) -> tuple[Plugin, ...]:
+    """Load each entry point on its own, and settle who owns which name."""
+    unique = {(_distribution(point), point.name, point.value): point for point in entry_points}
+    plugins = [_load(point) for point in unique.values()]
+    owners: dict[str, list[Plugin]] = {}
+    for plugin in plugins:
+        if plugin.backend is not None:
+            owners.setdefault(plugin.backend.name, []).append(plugin)
+    settled = [_settle(plugin, owners) for plugin in plugins]
+    return tuple(sorted(settled, key=lambda plugin: (plugin.name, plugin.distribution)))
+
+
+def find_backend(name: str, plugins: Iterable[Plugin] | None = None) -> Backend:
+    """Return the usable backend called ``name``.
+
+    Raises:
+        PluginError: there is none, it is broken, two claim the name, or its SDK is missing.
+    """
+    plugins = tuple(installed() if plugins is None else plugins)
+    named = [plugin for plugin in plugins if plugin.name == name]
+    usable = [plugin.backend for plugin in named if plugin.backend is not None and plugin.problem is None]
+    if usable:
+        return usable[0]
+    if named:
+        problems = "; ".join(dict.fromkeys(f"{plugin.problem}" for plugin in named))
+        raise PluginError(f"The backend {name!r} cannot be used: {problems}", hint=named[0].remedy)
+    names = sorted({plugin.name for plugin in plugins})
+    close = difflib.get_close_matches(name, names, n=1)
+    raise PluginError(
+        f"There is no backend {name!r}",
+        hint=f"Did you mean {close[0]!r}?" if close else f"Installed are: {', '.join(names) or 'none'}.",
+    )
+
+
+def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
+    """Return the backend that understands URIs of ``scheme``, and its ``locate``; else raise PluginError."""
+    for plugin in installed():
+        if plugin.backend is not None and plugin.backend.locate and scheme in plugin.backend.schemes:
+            return find_backend(plugin.name), plugin.backend.locate
+    raise PluginError(f"No installed backend understands {scheme}: addresses")
+
+
+def _load(point: importlib.metadata.EntryPoint) -> Plugin:
+    distribution, version = _distribution(point)
+    plugin = Plugin(point.name, distribution, version)
+    update = f"Update or remove {distribution}: pip install -U {distribution}"
+    try:
+        module = point.load()
+    except ModuleNotFoundError as error:
+        return dataclasses.replace(
+            plugin,
+            problem=f"importing {point.value} needs the module {error.name!r}, which is not installed",
+            remedy=f"Install what brings {error.name!r}, or remove {distribution}.",
+        )
+    except (Exception, SystemExit) as error:
+        return dataclasses.replace(plugin, problem=f"importing {point.value} failed: {_told(error)}", remedy=update)
+    try:
+        backend = _describe(module)
+    except Exception as error:
+        return dataclasses.replace(plugin, problem=_told(error), remedy=update)
+    missing = backend.missing()
+    if missing:
+        return dataclasses.replace(
+            plugin,
+            name=backend.name,
+            backend=backend,
+            problem=f"needs {', '.join(missing)}, which is not installed",
+            remedy=f"pip install '{backend.install or ' '.join(missing)}'",
+        )
+    return dataclasses.replace(plugin, name=backend.name, backend=backend)
+
+
+def _describe(module: object) -> Backend:
+    """Ask one plugin, alone with a plugin manager of its own, so that its failure is only its own."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    manager.register(module)
+    manager.check_pending()  # raises for a hook whose name is misspelt
+    answers = manager.hook.storage_plugins_backend()
+    if len(answers) != 1:
+        raise PluginError("has no function storage_plugins_backend marked with @storage_plugins.hookimpl")
+    backend = answers[0]
+    if not isinstance(backend, Backend):
+        raise PluginError(f"storage_plugins_backend returned {type(backend).__name__}, not a Backend")
+    if not isinstance(backend.name, str) or not re.fullmatch(r"[a-z][a-z0-9_-]*", backend.name):
+        raise PluginError(f"the backend's name {backend.name!r} is not lower-case letters, digits, - and _")
+    _check_settings(backend)
+    if (backend.files is None) == (backend.store is None):
+        raise PluginError("a Backend has either files= or store=")
+    return backend
+
+
+def _check_settings(backend: Backend) -> None:
+    from .settings import StoreSettings
+
+    if not (isinstance(backend.settings, type) and issubclass(backend.settings, StoreSettings)):
+        raise PluginError("the backend's settings are not a subclass of storage_plugins.StoreSettings")
+
+
+def _settle(plugin: Plugin, owners: Mapping[str, list[Plugin]]) -> Plugin:
+    claims = owners.get(plugin.backend.name, []) if plugin.backend else []
+    if len(claims) < 2:
+        return plugin
+    who = " and ".join(sorted(claim.distribution for claim in claims))
+    return dataclasses.replace(
+        plugin,
+        problem=f"{who} both claim the backend name {plugin.name!r}; neither serves it",
+        remedy="Uninstall the one you do not want.",
+    )
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    if point.dist is None:
+        return "unknown", ""
+    return point.dist.name, point.dist.version
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"

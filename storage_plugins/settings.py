@@ -1,0 +1,64 @@
+"""What a backend's settings in ``storage.yaml`` may be: a pydantic model derived from `StoreSettings`.
+
+Fields of type ``pydantic.SecretStr`` are secrets: only they may say ``${VARIABLE}``, and they are shown
+nowhere. Fields of type `ConfigFolder` are folders, relative to the YAML file.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+
+from .identifiers import check_prefix
+
+
+def _from_config(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str | Path):
+        return value
+    base = (info.context or {}).get("folder")
+    path = Path(value).expanduser()
+    return path if path.is_absolute() or base is None else Path(base, path)
+
+
+ConfigFolder = Annotated[Path, BeforeValidator(_from_config)]
+"""A folder: ``~`` is the user's home, a relative path is relative to the YAML file."""
+
+
+class StoreSettings(BaseModel):
+    """The settings every backend has. Unknown keys and values of another type are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    assembly_prefix: str = Field("assy_", description="what the file names of assemblies begin with")
+    contact: str | None = Field(None, description="whom to ask for access; named in errors")
+    visibility: Literal["private", "public"] = Field(
+        "private", description="whether uploads are to be readable by everybody"
+    )
+    replace: bool = Field(False, description="whether a host without versions may replace an assembly by a changed one")
+    cache: Literal["private", "shared"] = Field(
+        "private", description="where copies of what needed credentials may be cached"
+    )
+
+    @field_validator("assembly_prefix")
+    @classmethod
+    def _prefix_is_safe(cls, prefix: str) -> str:
+        return check_prefix(prefix)
+
+
+def secret_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the names of the fields that hold a secret."""
+    return frozenset(name for name, field in model.model_fields.items() if _is_secret(field.annotation))
+
+
+def without_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return raw settings with ``${VARIABLE}`` references as they are and literal secrets left out."""
+    secret = secret_fields(model)
+    return {name: value for name, value in raw.items() if name not in secret or "${" in str(value)}
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in typing.get_args(annotation))

@@ -1,0 +1,147 @@
+"""What tests share: a home of their own, small assemblies, and stores on real servers."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+import xarray as xr
+from memory_files import MemoryFiles
+from moto.server import ThreadedMotoServer
+
+import storage_plugins
+from storage_plugins.cache import Cache
+from storage_plugins.config import StoreEntry
+from storage_plugins.store import FileStore
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, nothing of the caller's AWS or storage settings, and an empty folder to stand in."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "STORAGE_PLUGINS_", "XDG_", "BRAINIO_")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    (tmp_path / "here").mkdir()
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path / "here")
+    return home
+
+
+@pytest.fixture
+def assembly() -> xr.DataArray:
+    return make_assembly()
+
+
+def make_assembly(seed: int = 0) -> xr.DataArray:
+    """Presentation by neuroid, each with a MultiIndex, as Brain-Score's are."""
+    return xr.DataArray(
+        np.random.default_rng(seed).normal(size=(6, 3)),
+        dims=("presentation", "neuroid"),
+        coords={
+            "stimulus_id": ("presentation", list("aabbcc")),
+            "repetition": ("presentation", [0, 1, 0, 1, 0, 1]),
+            "neuroid_id": ("neuroid", ["n1", "n2", "n3"]),
+            "region": ("neuroid", ["IT", "IT", "V4"]),
+        },
+        name="rates",
+        attrs={"note": "made up"},
+    ).set_index(presentation=["stimulus_id", "repetition"], neuroid=["neuroid_id", "region"])
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of a served moto."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_client(moto: str) -> object:
+    """A client that goes round the store."""
+    return boto3.client(
+        "s3",
+        endpoint_url=moto,
+        region_name="us-east-1",
+        aws_access_key_id="round",
+        aws_secret_access_key="the-store",
+    )
+
+
+@pytest.fixture
+def aws_credentials(home: Path) -> None:
+    """The credentials file as AWS documents it."""
+    (home / ".aws").mkdir()
+    (home / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n"
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+    )
+
+
+@pytest.fixture
+def bucket(s3_client, aws_credentials) -> str:
+    """A new versioned bucket."""
+    name = f"lab-{next(_numbers)}"
+    s3_client.create_bucket(Bucket=name)
+    s3_client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+@pytest.fixture(params=["local", "s3"])
+def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A storage.yaml whose default store is an empty one of each backend in turn."""
+    if request.param == "local":
+        return write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"})
+    bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("moto")
+    return write_yaml(tmp_path, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})
+
+
+def write_yaml(folder: Path, store: dict[str, object], **top: object) -> Path:
+    """Write a storage.yaml with one store called "lab"."""
+    import yaml
+
+    path = folder / "storage.yaml"
+    path.write_text(yaml.safe_dump({"default": "lab", "stores": {"lab": store}, **top}))
+    return path
+
+
+@pytest.fixture
+def store(yaml_file: Path) -> storage_plugins.Store:
+    return storage_plugins.open_store(config=yaml_file)
+
+
+@pytest.fixture
+def new_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+    """Switch to an empty cache, as on another machine, for stores opened from now on."""
+
+    def switch() -> Path:
+        folder = tmp_path / f"cache-{next(_numbers)}"
+        monkeypatch.setenv("STORAGE_PLUGINS_CACHE", str(folder))
+        return folder
+
+    return switch
+
+
+@pytest.fixture
+def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
+    """Make stores over files in memory, which can be made to refuse and to count."""
+
+    def make(files: MemoryFiles, *, receipts: bool = True, cache: str = "cache", name: str = "lab") -> FileStore:
+        from storage_plugins.settings import StoreSettings
+
+        entry = StoreEntry(name, "memory", {}, None, tmp_path, tmp_path / "receipts" if receipts else None)
+        folder = tmp_path / cache
+        return FileStore(entry, StoreSettings(), files, cache=Cache([folder], own=folder))
+
+    return make

@@ -1,0 +1,133 @@
+"""The local store's layout, its durability, and what people find in the folder."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import make_assembly, write_yaml
+
+import storage_plugins
+from storage_plugins import AssemblyNotFound, IntegrityError
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "assemblies"
+
+
+@pytest.fixture
+def store(tmp_path, root):
+    return storage_plugins.open_store(config=write_yaml(tmp_path, {"backend": "local", "root": str(root)}))
+
+
+def test_the_layout_is_the_documented_one(store, root):
+    receipts = [store.upload(make_assembly(seed), "a.b") for seed in (1, 2)]
+    assert [receipt.version_id for receipt in receipts] == [f"{n}-{r.sha256[:12]}" for n, r in enumerate(receipts, 1)]
+    folder = root / ".versions" / "assy_a_b.nc"
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
+    assert sorted(path.name for path in (folder / "000002").iterdir()) == ["data.nc", "receipt.json"]
+    record = json.loads((folder / "000002" / "receipt.json").read_text())
+    assert (record["identifier"], record["assembly-prefix"]) == ("a.b", "assy_")
+    assert (record["sha1"], record["sha256"]) == (receipts[1].sha1, receipts[1].sha256)
+
+
+def test_the_file_people_see_is_the_newest_version(store, root):
+    store.upload(make_assembly(1), "X")
+    receipt = store.upload(make_assembly(2), "X")
+    shown = root / "assy_X.nc"
+    assert shown.read_bytes() == (root / ".versions" / "assy_X.nc" / "000002" / "data.nc").read_bytes()
+    shown.unlink()
+    shown.write_bytes(b"somebody's own idea")
+    xr.testing.assert_identical(store.load("X", newest=True), make_assembly(2))
+    xr.testing.assert_identical(store.load(receipt), make_assembly(2))
+    store.upload(make_assembly(3), "X")
+    assert shown.read_bytes() == (root / ".versions" / "assy_X.nc" / "000003" / "data.nc").read_bytes()
+
+
+def test_a_file_put_there_by_hand_is_one_version_and_stays_one(store, root, tmp_path):
+    root.mkdir()
+    plain = make_assembly(7).reset_index(["presentation", "neuroid"])
+    plain.to_netcdf(root / "assy_X.nc", engine="netcdf4")
+    data = (root / "assy_X.nc").read_bytes()
+    (version,) = store.versions("X")
+    assert store.identifiers() == ["X"]
+    xr.testing.assert_identical(store.load("X"), xr.open_dataarray(root / "assy_X.nc", engine="netcdf4").load())
+    store.upload(make_assembly(8), "X")
+    assert store.fetch("assy_X.nc", version_id=version.version_id).read_bytes() == data
+    assert store.fetch("assy_X.nc", sha1=version.sha1).read_bytes() == data
+    assert [one.version_id[:2] for one in store.versions("X")] == ["2-", "1-"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_modes_follow_the_umask_and_files_are_read_only(store, root):
+    for umask, data, folder in ((0o022, 0o444, 0o755), (0o027, 0o440, 0o750), (0o077, 0o400, 0o700)):
+        previous = os.umask(umask)
+        try:
+            store.upload(make_assembly(umask), f"X{umask}")
+        finally:
+            os.umask(previous)
+        place = root / ".versions" / f"assy_X{umask}.nc" / "000001"
+        assert stat.S_IMODE((place / "data.nc").stat().st_mode) == data
+        assert stat.S_IMODE(place.stat().st_mode) == folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_the_group_of_a_shared_folder_is_inherited(store, root):
+    root.mkdir()
+    root.chmod(0o2775)
+    store.upload(make_assembly(), "X")
+    assert (root / ".versions" / "assy_X.nc" / "000001").stat().st_mode & stat.S_ISGID
+
+
+def test_data_are_read_where_they_lie(store, root, tmp_path):
+    receipt = store.upload(make_assembly(), "X")
+    assert store.fetch(receipt) == root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
+
+
+def test_damage_on_disk_is_told_with_what_was_expected(store, root):
+    receipt = store.upload(make_assembly(), "X")
+    path = root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
+    data = path.read_bytes()
+    path.chmod(0o600)
+    for damaged in (data[:-1], data[:100] + bytes([data[100] ^ 1]) + data[101:], b""):
+        path.write_bytes(damaged)
+        for pin in ({"sha1": receipt.sha1}, {"version_id": receipt.version_id}, {"newest": True}, {}):
+            with pytest.raises(IntegrityError) as caught:
+                store.load("X", **pin)
+            assert (receipt.sha256 if "sha1" not in pin else receipt.sha1) in str(caught.value)
+
+
+def test_a_lost_record_hides_nothing(store, root):
+    receipt = store.upload(make_assembly(), "X")
+    (root / ".versions" / "assy_X.nc" / "000001" / "receipt.json").unlink()
+    for pin in ({"sha1": receipt.sha1}, {"version_id": receipt.version_id}, {"newest": True}):
+        xr.testing.assert_identical(store.load("X", **pin), make_assembly())
+
+
+def test_unfinished_versions_are_not_seen(store, root):
+    store.upload(make_assembly(), "X")
+    unfinished = root / ".versions" / "assy_X.nc" / ".tmp-1-abc"
+    unfinished.mkdir()
+    (unfinished / "data.nc").write_bytes(b"half")
+    (root / ".versions" / "assy_Y.nc" / ".tmp-1-abc").mkdir(parents=True)
+    assert len(store.versions("X")) == 1
+    assert store.identifiers() == ["X"]
+    with pytest.raises(AssemblyNotFound):
+        store.load("Y")
+
+
+def test_a_folder_that_does_not_exist_is_told(store, root):
+    with pytest.raises(AssemblyNotFound, match="does not exist"):
+        store.load("X")
+    assert store.identifiers() == []
+    assert not Path(root).exists()
+
+
+def test_a_folder_with_spaces_and_accents_has_an_address_that_loads(tmp_path):
+    root = tmp_path / "Données du labo #1?"
+    store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(root)}}})
+    receipt = store.upload(make_assembly(), "X")
+    xr.testing.assert_identical(storage_plugins.load(receipt.uri), make_assembly())

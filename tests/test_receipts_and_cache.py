@@ -1,0 +1,226 @@
+"""Receipts are written once and found again; the cache holds verified bytes only."""
+
+import dataclasses
+import logging
+import multiprocessing
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import make_assembly
+from memory_files import MemoryFiles
+
+from storage_plugins import Receipt
+from storage_plugins.cache import Cache
+from storage_plugins.receipts import Receipts
+
+
+def receipt(number: int = 0, **changes: object) -> Receipt:
+    values = {
+        "identifier": "X",
+        "store": "lab",
+        "address": "s3://bucket",
+        "key": "assy_X.nc",
+        "version_id": f"v{number}",
+        "sha1": f"{number:040x}",
+        "sha256": f"{number:064x}"[::-1],
+        "size": 7,
+        "content_digest": None,
+        "created": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number),
+        "uri": "s3://bucket/assy_X.nc",
+    }
+    return Receipt(**{**values, **changes})
+
+
+def write_many(folder: Path, process: int) -> None:
+    for number in range(5):
+        Receipts(folder).write(receipt(process * 5 + number))
+        Receipts(folder).write(receipt(1000))
+
+
+def test_forty_processes_write_receipts_and_all_are_there(tmp_path):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=write_many, args=(tmp_path, number)) for number in range(40)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 40
+    found = Receipts(tmp_path).of("assy_X.nc")
+    assert found == [receipt(number) for number in (1000, *range(199, -1, -1))]
+    assert [path for path in (tmp_path / "assy_X.nc").iterdir() if path.suffix != ".yaml"] == []
+
+
+def test_copies_of_one_version_at_several_places_are_all_kept(tmp_path):
+    receipts = Receipts(tmp_path)
+    copies = [
+        receipt(1, created=datetime(2026, 1, day, tzinfo=UTC), address=address, version_id=version_id)
+        for day, (address, version_id) in enumerate(
+            [("s3://bucket", "null"), ("s3://bucket", "v2"), ("osf:abc12", "1"), ("file:///x", None)], start=1
+        )
+    ]
+    for copy in copies:
+        receipts.write(copy)
+        receipts.write(dataclasses.replace(copy, created=datetime(2027, 1, 1, tzinfo=UTC)))  # no edit later
+    assert receipts.of("assy_X.nc") == copies[::-1]
+
+
+def test_what_is_no_receipt_is_passed_over_with_a_warning_that_names_it(tmp_path, caplog):
+    receipts = Receipts(tmp_path)
+    receipts.write(receipt(1))
+    folder = tmp_path / "assy_X.nc"
+    (folder / "merge-conflict.yaml").write_text("<<<<<<< HEAD\nsha256: 1\n=======")
+    (folder / "other.yaml").write_text("- a\n")
+    (folder / "tag.yaml").write_text("!!python/object/apply:os.system ['true']")
+    assert receipts.of("assy_X.nc") == [receipt(1)]
+    for name in ("merge-conflict.yaml", "other.yaml", "tag.yaml"):
+        assert name in caplog.text
+
+
+def test_a_receipt_that_cannot_be_written_is_a_warning_and_the_upload_stands(memory_store, tmp_path, caplog):
+    store = memory_store(MemoryFiles())
+    (tmp_path / "receipts").write_text("a file where the folder should be")
+    made = store.upload(make_assembly(), "X")
+    assert caplog.records[-1].levelno == logging.WARNING
+    assert made.uri in caplog.text
+    xr.testing.assert_identical(store.load("X", sha1=made.sha1), make_assembly())
+
+
+@pytest.fixture
+def uploaded(memory_store):
+    files = MemoryFiles()
+    store = memory_store(files)
+    return store, files, store.upload(make_assembly(), "X")
+
+
+def cached_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("assy_*") if path.is_file()]
+
+
+def test_a_cached_file_changed_on_disk_is_not_used_and_is_mended(uploaded, tmp_path, caplog):
+    store, files, made = uploaded
+    store.load(made)
+    (path,) = cached_files(tmp_path / "cache")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    assert str(path) in caplog.text
+    assert len(files.reads) == 2
+
+
+def test_a_warm_load_does_not_hash_again(uploaded, tmp_path, monkeypatch):
+    store, files, made = uploaded
+    store.load(made)
+    import storage_plugins.cache
+
+    monkeypatch.setattr(storage_plugins.cache.Source, "of", lambda *path: pytest.fail("hashed again"))
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    assert len(files.reads) == 1
+
+
+def test_a_file_replaced_with_the_same_size_and_time_is_seen_by_its_inode(uploaded, tmp_path):
+    store, files, made = uploaded
+    store.load(made)
+    (path,) = cached_files(tmp_path / "cache")
+    before = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(b"\0" * before.st_size)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    assert len(files.reads) == 2
+
+
+def test_another_file_put_under_a_hash_is_never_believed(uploaded, tmp_path):
+    store, _, made = uploaded
+    place = tmp_path / "cache" / made.sha256[:2] / made.sha256
+    place.mkdir(parents=True)
+    (place / made.key).write_bytes(b"planted")
+    xr.testing.assert_identical(store.load(made), make_assembly())
+
+
+def test_read_only_layers_are_verified_on_first_use_and_never_written(memory_store, tmp_path, monkeypatch):
+    files = MemoryFiles()
+    made = memory_store(files, cache="layer").upload(make_assembly(), "X")
+    memory_store(files, cache="layer").load(made)
+    layer = tmp_path / "layer"
+    before = sorted(layer.rglob("*"))
+    store = memory_store(files, cache="mine")
+    store.cache = Cache([tmp_path / "mine", layer], own=tmp_path / "mine")
+    files.away = True
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    (path,) = cached_files(layer)
+    path.chmod(0o600)
+    path.write_bytes(b"spoilt")
+    files.away = False
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    assert path.read_bytes() == b"spoilt"
+    assert sorted(layer.rglob("*")) == before
+
+
+def test_brainios_folder_is_a_layer(uploaded, tmp_path):
+    store, files, made = uploaded
+    data = files.held[made.key][0][1]
+    brainio = tmp_path / "brainio" / made.sha1
+    brainio.mkdir(parents=True)
+    (brainio / made.key).write_bytes(data)
+    store.cache = Cache([tmp_path / "mine"], own=tmp_path / "mine", brainio=tmp_path / "brainio")
+    files.away = True
+    xr.testing.assert_identical(store.load("X", sha1=made.sha1), make_assembly())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_copies_of_private_data_are_the_users_alone(memory_store, tmp_path):
+    files = MemoryFiles()
+    store = memory_store(files)
+    made = store.upload(make_assembly(), "X")
+    path = store.fetch(made)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    shared = memory_store(files, cache="shared")
+    shared.settings = shared.settings.model_copy(update={"cache": "shared"})
+    previous = os.umask(0o022)
+    try:
+        assert stat.S_IMODE(shared.fetch(made).stat().st_mode) == 0o644
+    finally:
+        os.umask(previous)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="gives a folder to another user")
+def test_private_copies_do_not_go_to_a_folder_of_somebody_else(memory_store, tmp_path):
+    files = MemoryFiles()
+    store = memory_store(files)
+    made = store.upload(make_assembly(), "X")
+    group_folder = tmp_path / "group"
+    group_folder.mkdir()
+    os.chown(group_folder, 12345, 12345)
+    store.cache = Cache([group_folder], own=tmp_path / "own")
+    assert store.fetch(made).is_relative_to(tmp_path / "own")
+    store.settings = store.settings.model_copy(update={"cache": "shared"})
+    store.cache = Cache([group_folder], own=tmp_path / "own2")
+    assert store.fetch(made).is_relative_to(group_folder)
+
+
+def test_the_environment_places_the_cache_and_its_layers(tmp_path, monkeypatch, home):
+    assert Cache.from_environment().folders[0].is_relative_to(home)
+    monkeypatch.setenv("STORAGE_PLUGINS_CACHE", os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b")]))
+    monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "c"))
+    cache = Cache.from_environment()
+    assert cache.folders == (tmp_path / "a", tmp_path / "b")
+    assert cache.brainio == tmp_path / "c"
+
+
+def test_what_crashes_left_behind_is_swept_after_a_day(uploaded, tmp_path):
+    store, _, made = uploaded
+    folder = tmp_path / "cache"
+    folder.mkdir(exist_ok=True)
+    old, new = folder / ".tmp-1-old", folder / ".tmp-2-new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    store.load(made)
+    assert not old.exists()
+    assert new.exists()

@@ -1,0 +1,408 @@
+"""The S3 store against a served moto, and against one behind a proxy that misbehaves."""
+
+import base64
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import make_assembly, write_yaml
+from proxy import Proxy
+
+import storage_plugins
+from storage_plugins import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    ConfigError,
+    EncodingError,
+    IntegrityError,
+    RateLimited,
+    StorageError,
+    StoreUnavailable,
+)
+
+KEY = "brain/assy_X.nc"
+
+
+@pytest.fixture
+def proxy(moto):
+    proxy = Proxy(moto)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def open_lab(tmp_path, bucket, moto):
+    """Open the store of the bucket, with settings of one's own; each time as on a new machine."""
+    count = 0
+
+    def open_lab(**settings):
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"machine-{count}"
+        folder.mkdir()
+        store = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": moto, **settings}
+        store = storage_plugins.open_store(config=write_yaml(folder, store))
+        from storage_plugins.cache import Cache
+
+        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        return store
+
+    return open_lab
+
+
+def stored_file(tmp_path: Path, seed: int = 0) -> bytes:
+    from storage_plugins import codec
+
+    path = tmp_path / f"made-{seed}.nc"
+    if not path.exists():
+        codec.encode(make_assembly(seed), path, identifier="X", extras={}, drop_attrs=())
+    return path.read_bytes()
+
+
+def test_the_object_is_where_brainio_looks_and_describes_itself(open_lab, s3_client, bucket):
+    receipt = open_lab().upload(make_assembly(), "X")
+    head = s3_client.head_object(Bucket=bucket, Key=KEY)
+    assert head["VersionId"] == receipt.version_id
+    assert head["Metadata"] == {
+        "identifier": "X",
+        "assembly-prefix": "assy_",
+        "sha1": receipt.sha1,
+        "sha256": receipt.sha256,
+        "size": str(receipt.size),
+    }
+
+
+def test_a_folder_may_be_given_with_the_bucket_or_as_prefix(open_lab, bucket):
+    receipt = open_lab().upload(make_assembly(), "X")
+    other = open_lab(bucket=bucket, prefix="brain")
+    assert other.address == receipt.address
+    xr.testing.assert_identical(other.load("X"), make_assembly())
+
+
+def test_a_large_file_goes_up_in_parts_under_one_version_id(open_lab, s3_client, bucket, tmp_path):
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(range(256)) * (40 << 12))  # 40 MiB: three parts
+    store = open_lab()
+    seen = []
+    store.progress = lambda name, done, size: seen.append((done, size))
+    receipt = store.upload_file(path)
+    head = s3_client.head_object(Bucket=bucket, Key="brain/large.bin")
+    assert head["VersionId"] == receipt.version_id
+    assert head["ETag"].endswith('-3"')
+    assert head["Metadata"]["sha256"] == receipt.sha256
+    assert seen[-1] == (40 << 20, 40 << 20)
+    assert open_lab().fetch("large.bin", sha256=receipt.sha256).read_bytes() == path.read_bytes()
+
+
+def test_a_large_file_that_changes_leaves_no_object_and_no_parts(open_lab, s3_client, bucket, tmp_path):
+    path = tmp_path / "large.bin"
+    path.write_bytes(b"a" * (40 << 20))
+    store = open_lab()
+
+    def change(name, done, size):
+        with path.open("r+b") as file:
+            file.seek(39 << 20)
+            file.write(b"b")
+
+    store.progress = change
+    with pytest.raises(IntegrityError, match="changed"):
+        store.upload_file(path)
+    assert store.file_names() == []
+    assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_bodies_carry_an_md5_for_the_server_to_check(open_lab, proxy, tmp_path):
+    path = tmp_path / "large.bin"
+    path.write_bytes(b"x" * (17 << 20))
+    store = open_lab(endpoint_url=proxy.url)
+    store.upload_file(path)
+    sent = [headers for request, headers in zip(proxy.requests, proxy.headers, strict=True) if "partNumber" in request]
+    expected = [base64.b64encode(hashlib.md5(b"x" * size).digest()).decode() for size in (16 << 20, 1 << 20)]
+    assert sorted(headers["Content-MD5"] for headers in sent) == sorted(expected)
+
+
+def test_the_null_version_of_an_object_older_than_versioning(open_lab, s3_client, aws_credentials, tmp_path):
+    s3_client.create_bucket(Bucket="old-bucket")
+    s3_client.put_object(Bucket="old-bucket", Key=KEY, Body=stored_file(tmp_path, 1))
+    s3_client.put_bucket_versioning(Bucket="old-bucket", VersioningConfiguration={"Status": "Enabled"})
+    store = open_lab(bucket="old-bucket/brain")
+    xr.testing.assert_identical(store.load("X"), make_assembly(1))
+    receipt = store.upload(make_assembly(2), "X")
+    for pin in ({"version_id": "null"}, {"sha1": hashlib.sha1(stored_file(tmp_path, 1)).hexdigest()}):
+        xr.testing.assert_identical(open_lab(bucket="old-bucket/brain").load("X", **pin), make_assembly(1))
+    assert [version.version_id for version in store.versions("X")] == [receipt.version_id, "null"]
+    assert store.versions("X")[1].sha1 is None
+
+
+def test_null_where_every_object_is_younger_pins_nothing(open_lab):
+    open_lab().upload(make_assembly(1), "X")
+    xr.testing.assert_identical(open_lab().load("X", version_id="null"), make_assembly(1))
+
+
+def test_a_sha1_alone_finds_an_old_version_that_nobody_described(open_lab, s3_client, bucket, tmp_path):
+    for seed in (1, 2, 3):
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=stored_file(tmp_path, seed))
+    sha1 = hashlib.sha1(stored_file(tmp_path, 1)).hexdigest()
+    xr.testing.assert_identical(open_lab().load("X", sha1=sha1), make_assembly(1))
+
+
+def test_a_deleted_object_is_not_found_but_its_versions_load(open_lab, s3_client, bucket):
+    receipt = open_lab().upload(make_assembly(), "X")
+    s3_client.delete_object(Bucket=bucket, Key=KEY)
+    with pytest.raises(AssemblyNotFound):
+        open_lab().load("X")
+    xr.testing.assert_identical(open_lab().load("X", version_id=receipt.version_id), make_assembly())
+    assert [version.version_id for version in open_lab().versions("X")] == [receipt.version_id]
+
+
+def test_names_that_begin_alike_are_kept_apart(open_lab, tmp_path):
+    store = open_lab()
+    (tmp_path / "f").write_bytes(b"backup")
+    store.upload(make_assembly(), "X")
+    store.upload_file(tmp_path / "f", "assy_X.nc.bak")
+    assert len(store.versions("X")) == 1
+
+
+def test_listings_of_more_than_a_page_are_complete(open_lab, s3_client, bucket):
+    for number in range(1005):
+        s3_client.put_object(Bucket=bucket, Key=f"brain/file-{number:04d}.csv", Body=b"")
+    s3_client.put_object(Bucket=bucket, Key="brain/deeper/file.csv", Body=b"")
+    assert open_lab().file_names() == [f"file-{number:04d}.csv" for number in range(1005)]
+
+
+def test_requests_are_few(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
+    first = store.upload(make_assembly(1), "X")
+    proxy.requests.clear()
+    receipt = store.upload(make_assembly(2), "X")
+    assert [request.split()[0] for request in proxy.requests] == ["HEAD", "PUT"]
+    proxy.requests.clear()
+    store.upload(make_assembly(2), "X")
+    assert [request.split()[0] for request in proxy.requests] == ["HEAD"]
+    for pin in ({"version_id": receipt.version_id}, {"version_id": first.version_id, "sha1": first.sha1}, {}):
+        proxy.requests.clear()
+        other = open_lab(endpoint_url=proxy.url)
+        other.load("X", **pin)
+        assert [request.split()[0] for request in proxy.requests] == ["GET"]
+        proxy.requests.clear()
+        other.load("X", sha1=first.sha1 if "sha1" in pin else receipt.sha1)
+        assert proxy.requests == []
+
+
+# what goes wrong
+
+
+def test_a_missing_bucket_is_told(open_lab):
+    for call in (
+        lambda store: store.load("X"),
+        lambda store: store.upload(make_assembly(), "X"),
+        lambda store: store.versions("X"),
+        lambda store: store.identifiers(),
+    ):
+        with pytest.raises(ConfigError, match="no bucket"):
+            call(open_lab(bucket="nobody-made-this"))
+
+
+def test_no_credentials_for_a_private_object(open_lab, home):
+    open_lab().upload(make_assembly(), "X")
+    (home / ".aws" / "credentials").unlink()
+    with pytest.raises(AccessDenied, match=r"private or missing(.|\n)*Ask data@lab.example for access"):
+        open_lab(contact="data@lab.example").load("X")
+    with pytest.raises(AccessDenied, match="needs credentials"):
+        open_lab(anonymous="never").load("X")
+
+
+def test_public_objects_load_without_credentials_and_with_wrong_ones(open_lab, home, s3_client, bucket, proxy):
+    open_lab().upload(make_assembly(), "X")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    proxy.refuse = lambda method, path: None
+    (home / ".aws" / "credentials").unlink()
+    xr.testing.assert_identical(open_lab().load("X"), make_assembly())
+    xr.testing.assert_identical(open_lab(anonymous="always").load("X"), make_assembly())
+
+
+def test_wrong_credentials_do_not_stand_before_public_data(open_lab, s3_client, bucket, proxy):
+    open_lab().upload(make_assembly(), "X")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    signed = []
+
+    def refuse_signed(method, path):
+        if "Authorization" in proxy.headers[-1]:
+            signed.append(path)
+            return 403, "InvalidAccessKeyId"
+        return None
+
+    proxy.refuse = refuse_signed
+    xr.testing.assert_identical(open_lab(endpoint_url=proxy.url).load("X"), make_assembly())
+    assert signed
+    with pytest.raises(AccessDenied):
+        open_lab(endpoint_url=proxy.url, anonymous="never").load("X")
+
+
+def test_a_profile_that_does_not_exist_is_a_config_error(open_lab):
+    with pytest.raises(ConfigError, match="nobody"):
+        open_lab(profile="nobody").load("X")
+
+
+def test_a_profile_is_used(open_lab, home, proxy):
+    with (home / ".aws" / "credentials").open("a") as file:
+        file.write("[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other\n")
+    (home / ".aws" / "config").write_text("[profile other]\nregion = eu-west-3\n")
+    open_lab(endpoint_url=proxy.url, profile="other").identifiers()
+    assert "Credential=AKIAOTHER/" in proxy.headers[-1]["Authorization"]
+    assert "/eu-west-3/s3/" in proxy.headers[-1]["Authorization"]
+    open_lab(endpoint_url=proxy.url, profile="other", region="us-west-2").identifiers()
+    assert "/us-west-2/s3/" in proxy.headers[-1]["Authorization"]
+
+
+def test_a_dead_endpoint_is_unavailable(open_lab, unused_port):
+    store = open_lab(endpoint_url=f"http://127.0.0.1:{unused_port}")
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.load("X", newest=True)
+    with pytest.raises(ConnectionError):
+        store.upload(make_assembly(), "X")
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (403, "AccessDenied", AccessDenied),
+        (400, "ExpiredToken", AccessDenied),
+        (403, "SignatureDoesNotMatch", AccessDenied),
+        (403, "RequestTimeTooSkewed", AccessDenied),
+        (503, "SlowDown", RateLimited),
+        (500, "InternalError", StoreUnavailable),
+        (404, "NoSuchBucket", ConfigError),
+        (404, "NoSuchKey", AssemblyNotFound),
+        (418, "Teapot", StorageError),
+    ],
+)
+def test_what_the_server_refuses_is_typed_with_its_cause(open_lab, proxy, monkeypatch, status, code, error):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    proxy.refuse = lambda method, path: (status, code)
+    with pytest.raises(error) as caught:
+        open_lab(endpoint_url=proxy.url).load("X")
+    assert type(caught.value) is error
+    assert caught.value.__cause__ is not None
+    assert "s3://" in str(caught.value)
+
+
+def test_a_damaged_upload_is_refused_by_the_server_and_keeps_nothing(open_lab, s3_client, bucket, proxy):
+    proxy.refuse = lambda method, path: (400, "BadDigest") if method == "PUT" else None
+    with pytest.raises(IntegrityError, match="did not arrive whole"):
+        open_lab(endpoint_url=proxy.url).upload(make_assembly(), "X")
+    assert s3_client.list_objects_v2(Bucket=bucket).get("Contents", []) == []
+
+
+def test_a_truncated_object_and_nonsense_are_told(open_lab, s3_client, bucket, tmp_path):
+    store = open_lab()
+    receipt = store.upload(make_assembly(), "X")
+    head = s3_client.head_object(Bucket=bucket, Key=KEY)
+    body = s3_client.get_object(Bucket=bucket, Key=KEY)["Body"].read()
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=body[:-10], Metadata=head["Metadata"])
+    with pytest.raises(IntegrityError) as caught:
+        open_lab().load("X")
+    assert receipt.sha256 in str(caught.value)
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"<html>sign in</html>")
+    with pytest.raises(EncodingError, match="no netCDF"):
+        open_lab().load("X")
+    xr.testing.assert_identical(open_lab().load("X", sha1=receipt.sha1), make_assembly())
+
+
+def test_a_connection_cut_again_and_again_still_gives_the_bytes(open_lab, proxy, monkeypatch, tmp_path):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(range(256)) * (5 << 12))
+    receipt = open_lab().upload_file(path)
+    proxy.change = lambda method, path, body: body[: 3 << 20] if "large" in path else body
+    fetched = open_lab(endpoint_url=proxy.url).fetch("large.bin", sha1=receipt.sha1, version_id=receipt.version_id)
+    assert fetched.read_bytes() == path.read_bytes()
+    gets = [headers for headers, request in zip(proxy.headers, proxy.requests, strict=True) if "GET" in request]
+    assert [headers.get("Range") for headers in gets] == [None, "bytes=3145728-"]
+    assert gets[1]["If-Match"]
+    assert receipt.version_id in proxy.requests[-1]
+
+
+def test_a_flipped_bit_on_the_way_is_seen(open_lab, proxy):
+    receipt = open_lab().upload(make_assembly(), "X")
+
+    def flip(method, path, body):
+        return body[:500] + bytes([body[500] ^ 1]) + body[501:] if len(body) > 1000 else body
+
+    proxy.change = flip
+    for pin in ({"sha1": receipt.sha1}, {}):
+        with pytest.raises(IntegrityError):
+            open_lab(endpoint_url=proxy.url).load("X", **pin)
+
+
+def test_a_forbidden_listing_stops_neither_load_nor_upload(open_lab, proxy):
+    def refuse(method, path):
+        return (403, "AccessDenied") if "list-type" in path or "?versions" in path else None
+
+    proxy.refuse = refuse
+    store = open_lab(endpoint_url=proxy.url)
+    receipt = store.upload(make_assembly(), "X")
+    other = open_lab(endpoint_url=proxy.url)
+    xr.testing.assert_identical(other.load("X", sha1=receipt.sha1), make_assembly())
+    with pytest.raises(AccessDenied):
+        other.versions("X")
+
+
+def test_a_bucket_that_keeps_no_versions_loses_nothing(open_lab, s3_client, aws_credentials):
+    s3_client.create_bucket(Bucket="no-versions")
+    store = open_lab(bucket="no-versions/brain")
+    receipt = store.upload(make_assembly(1), "X")
+    assert store.upload(make_assembly(1), "X").sha1 == receipt.sha1
+    with pytest.raises(AlreadyExists, match="keeps no versions"):
+        store.upload(make_assembly(2), "X")
+    with pytest.raises(StorageError):
+        store.upload(make_assembly(2), "X", replace=True)
+    xr.testing.assert_identical(open_lab(bucket="no-versions/brain").load("X"), make_assembly(1))
+
+
+def test_racing_first_uploads_to_a_bucket_without_versions_leave_one(open_lab, s3_client, aws_credentials):
+    s3_client.create_bucket(Bucket="race-bucket")
+    stores = [open_lab(bucket="race-bucket/brain") for _ in range(2)]
+    looked = stores[0].files.newest
+
+    def let_the_other_be_first(key):
+        answer = looked(key)
+        stores[1].upload(make_assembly(2), "X")
+        return answer
+
+    stores[0].files.newest = let_the_other_be_first
+    with pytest.raises(AlreadyExists):
+        stores[0].upload(make_assembly(1), "X")
+    xr.testing.assert_identical(open_lab(bucket="race-bucket/brain").load("X"), make_assembly(2))
+
+
+def test_threads_share_a_store(open_lab):
+    store = open_lab()
+    receipts, errors = {}, []
+
+    def work(number):
+        try:
+            receipts[number] = store.upload(make_assembly(number), f"X{number % 4}")
+            assert store.load(receipts[number]).identical(make_assembly(number))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len({receipt.version_id for receipt in receipts.values()}) == 16
