@@ -16,7 +16,7 @@ from .files import FileOperations
 from .protocol import Version
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 4  # of one request, or of a download without a single byte of progress between them
+_ATTEMPTS = 3  # of one request, or of a download without a single byte of progress between them
 _LONGEST_WAIT = 60.0  # seconds; a host that wants us to wait longer is reported instead
 T = TypeVar("T")
 

@@ -68,7 +68,8 @@ class Connection:
                 "connect_timeout": 10,
                 "read_timeout": 60,
                 "max_pool_connections": 32,
-                "retries": {"mode": "standard", "total_max_attempts": 3},
+                # the core repeats what changes nothing; this is for a single stumble of the rest
+                "retries": {"mode": "standard", "total_max_attempts": 2},
                 # Content-MD5 is understood by every server, newer checksums are not
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
@@ -78,7 +79,7 @@ class Connection:
             use_listings_cache=False,  # goes stale
             skip_instance_cache=True,
         )
-        filesystem.retries = 1  # botocore's own retries, above, are enough
+        filesystem.retries = 1  # s3fs need not repeat what botocore and the core repeat
         return filesystem
 
 

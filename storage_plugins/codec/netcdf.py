@@ -7,8 +7,11 @@ is handed on, and an assembly that would come back changed is refused.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import shutil
 import threading
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,12 +22,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..errors import EncodingError, StorageError
+from ..errors import EncodingError, QuotaExceeded, StorageError
 from ..identifiers import check_identifier
 
 _log = logging.getLogger(__name__)
 ATTRIBUTE = "storage_plugins"
 VARIABLE = "data"
+_NO_ROOM = 1 << 20  # bytes free on a disk that is full
 _FORMAT = 0  # the format before the documented one
 # netCDF4 and HDF5 crash when several threads are inside them; xarray takes a lock of its own for each call
 _lock = threading.RLock()
@@ -131,6 +135,13 @@ def _write(assembly: xr.DataArray, path: Path, identifier: str, group: str | Non
     except OSError:
         raise
     except Exception as error:
+        if shutil.disk_usage(path.parent).free < _NO_ROOM:  # the library says "HDF error" to a full disk
+            with contextlib.suppress(OSError):
+                os.truncate(path, 0)  # HDF5 never closes a file it could not write; this gives its space back
+            raise QuotaExceeded(
+                f"No space left in {path.parent} to write {identifier}",
+                hint="Free some space there, or name another cache folder in STORAGE_PLUGINS_CACHE.",
+            ) from error
         raise EncodingError(f"{identifier} cannot be written as netCDF: {error}") from error
     _refuse_changes(assembly, _read(path, group, None), identifier)
 

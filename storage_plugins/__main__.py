@@ -1,0 +1,5 @@
+"""``python -m storage_plugins``: the command line."""
+
+from .cli import main
+
+main()

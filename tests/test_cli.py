@@ -1,0 +1,178 @@
+"""The command line: what it prints, what it leaves, and its exit codes."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import make_assembly, write_yaml
+
+import storage_plugins
+from storage_plugins.cli.commands import EXIT_CODES
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*command, code=0, **options):
+        done = subprocess.run(
+            [sys.executable, "-m", "storage_plugins", *map(str, command)], capture_output=True, text=True, **options
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def netcdf(tmp_path):
+    path = tmp_path / "mine.nc"
+    make_assembly().reset_index(["presentation", "neuroid"]).to_netcdf(path, engine="netcdf4")
+    return path
+
+
+def test_the_main_job_by_command_line(run, yaml_file, netcdf, tmp_path):
+    where = ("--config", yaml_file)
+    receipt = json.loads(run("upload", netcdf, "Lab2026.rates", *where, "--json").stdout)
+    assert receipt["key"] == "assy_Lab2026_rates.nc"
+    told = run("upload", netcdf, "Lab2026.rates", *where).stdout
+    assert receipt["sha1"] in told
+    assert "load_from_s3(identifier" in told
+    assert run("ls", *where).stdout == "Lab2026.rates\n"
+    assert receipt["version_id"] in run("versions", "Lab2026.rates", *where).stdout
+    assert "presentation" in run("load", "Lab2026.rates", *where).stdout
+    out = tmp_path / "out.nc"
+    run("load", "Lab2026.rates", "--sha1", receipt["sha1"], "-o", out, *where)
+    assert out.read_bytes() == netcdf.read_bytes()
+    run("load", "Lab2026.rates", "-o", out, *where, code=6)
+    run("load", "Lab2026.rates", "-o", out, "--force", *where)
+
+
+def test_other_files_by_command_line(run, yaml_file, tmp_path):
+    (tmp_path / "stimulus.csv").write_text("a,b\n")
+    where = ("--config", yaml_file)
+    run("upload", tmp_path / "stimulus.csv", *where)
+    assert run("ls", *where).stdout == "Other files:\n  stimulus.csv\n"
+    assert json.loads(run("ls", *where, "--json").stdout) == {"identifiers": [], "files": ["stimulus.csv"]}
+    path = run("fetch", "stimulus.csv", *where).stdout.strip()
+    assert Path(path).read_text() == "a,b\n"
+    run("fetch", "stimulus.csv", "-o", tmp_path / "copy.csv", *where)
+    assert (tmp_path / "copy.csv").read_text() == "a,b\n"
+
+
+def test_the_demo_works_twice_in_an_empty_home(run, home):
+    first, second = run("demo"), run("demo")
+    assert "verified, and identical" in first.stdout
+    assert "stored on this computer only" in first.stderr
+    assert re.findall("sha1 +(.*)", first.stdout) == re.findall("sha1 +(.*)", second.stdout)
+
+
+def test_the_demo_never_uploads_to_a_configured_store(run, tmp_path):
+    write_yaml(tmp_path / "here", {"backend": "local", "root": "./lab"})
+    run("demo")
+    assert not (tmp_path / "here" / "lab").exists()
+
+
+def test_init_writes_a_file_that_works_and_never_replaces_one(run, netcdf, tmp_path):
+    run("init")
+    run("upload", netcdf, "X")
+    assert (tmp_path / "here" / "assemblies" / "assy_X.nc").exists()
+    assert "already" in run("init", code=6).stderr
+    assert "scratch" in run("stores").stdout
+
+
+def test_stores_lists_all_and_what_is_wrong(run, tmp_path):
+    path = tmp_path / "storage.yaml"
+    path.write_text(
+        "default: a\nstores:\n  a: {backend: local, root: ./x}\n  b: {backend: lokal}\n  c: {backend: local, rot: y}\n"
+    )
+    told = run("stores", "--config", path).stdout
+    assert "*  a" in told
+    assert "Did you mean 'local'?" in told
+    assert "'root'" in told
+    rows = json.loads(run("stores", "--config", path, "--json").stdout)["stores"]
+    assert [row["problem"] is None for row in rows] == [True, False, False]
+
+
+def test_without_a_yaml_file_stores_says_so(run):
+    assert "no storage.yaml found" in run("stores").stdout
+
+
+def test_backends_are_listed_with_who_brought_them(run):
+    told = run("backends").stdout
+    assert re.search(r"local +storage-plugins \d", told)
+    assert re.search(r"s3 +storage-plugins \d", told)
+
+
+def test_exit_codes_tell_what_kind_of_thing_went_wrong(run, yaml_file, netcdf, tmp_path):
+    where = ("--config", yaml_file)
+    run("load", "absent", *where, code=3)
+    run("versions", "absent", *where, code=3)
+    run("upload", netcdf, "../x", *where, code=13)
+    run("upload", tmp_path / "absent.nc", "X", *where, code=3)
+    run("upload", netcdf, "X", *where)
+    run("load", "X", "--sha1", "0" * 40, *where, code=5)
+    run("load", "X", "--sha1", "xyz", *where, code=14)
+    run("upload", netcdf, "x", *where, code=6)
+    run("load", "X", "--store", "nowhere", *where, code=9)
+    run("load", "X", "--config", tmp_path / "absent.yaml", code=9)
+    run("load", code=2)
+    run("lod", code=2)
+    (tmp_path / "text.nc").write_text("text")
+    run("upload", tmp_path / "text.nc", "X", *where, code=12)
+
+
+def test_every_error_has_an_exit_code_of_its_own_or_of_its_parent():
+    for name in storage_plugins.__all__:
+        kind = getattr(storage_plugins, name)
+        if isinstance(kind, type) and issubclass(kind, storage_plugins.StorageError):
+            assert kind is storage_plugins.StorageError or any(issubclass(kind, known) for known in EXIT_CODES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pty")
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(run, yaml_file, tmp_path):
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(1 << 20) * 8)
+    assert run("upload", large, "--config", yaml_file).stderr == ""
+    large.write_bytes(os.urandom(1 << 20) * 8)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "storage_plugins", "upload", large, "--config", yaml_file],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    process.wait(timeout=60)
+    assert b"large.bin: 100%" in os.read(ours, 100_000)
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_starting_up_loads_nothing_heavy():
+    code = (
+        "import sys, storage_plugins; light = set(sys.modules); import storage_plugins.cli; "
+        "print([m for m in ('xarray', 'numpy', 'pandas', 'netCDF4', 's3fs', 'boto3', 'botocore', 'fsspec', 'pydantic')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_opening_a_store_loads_no_sdk(tmp_path):
+    write_yaml(tmp_path, {"backend": "s3", "bucket": "some-bucket"})
+    code = (
+        f"import sys, storage_plugins; s = storage_plugins.open_store(config={str(tmp_path / 'storage.yaml')!r}); "
+        "print([m for m in ('xarray', 'netCDF4') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_loaded_file_opens_as_any_netcdf_file(run, yaml_file, netcdf, tmp_path):
+    run("upload", netcdf, "X", "--config", yaml_file)
+    run("load", "X", "-o", tmp_path / "out.nc", "--config", yaml_file)
+    assert xr.open_dataset(tmp_path / "out.nc", engine="netcdf4").sizes == {"presentation": 6, "neuroid": 3}

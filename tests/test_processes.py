@@ -1,0 +1,141 @@
+"""Many processes at once: nothing is lost, and each receipt is of its own bytes."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import make_assembly
+
+import storage_plugins
+
+
+def upload_one(yaml_file: Path, number: int, start, results) -> None:
+    store = storage_plugins.open_store(config=yaml_file)
+    assembly = make_assembly(number)
+    start.wait(60)
+    results.put((number, store.upload(assembly, "X")))
+
+
+def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(8), context.Queue()
+    processes = [context.Process(target=upload_one, args=(yaml_file, n, start, results)) for n in range(8)]
+    for process in processes:
+        process.start()
+    receipts = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    new_cache()
+    store = storage_plugins.open_store(config=yaml_file)
+    versions = store.versions("X")
+    assert sorted(version.version_id for version in versions) == sorted(r.version_id for r in receipts.values())
+    assert len(versions) == 8
+    for number, receipt in receipts.items():
+        path = store.fetch(receipt.key, version_id=receipt.version_id)
+        assert hashlib.sha1(path.read_bytes()).hexdigest() == receipt.sha1
+        assert store.load("X", version_id=receipt.version_id).identical(make_assembly(number))
+    if store.address.startswith("file:"):
+        assert sorted(int(version.version_id.split("-")[0]) for version in versions) == list(range(1, 9))
+    assert {receipt.sha1 for receipt in store.receipts.of("assy_X.nc")} == {r.sha1 for r in receipts.values()}
+
+
+def load_in_child(store, receipt, results) -> None:
+    results.put(store.load(receipt).identical(make_assembly()))
+
+
+def test_a_store_in_use_works_in_a_forked_child(yaml_file, new_cache):
+    new_cache()
+    store = storage_plugins.open_store(config=yaml_file)
+    receipt = store.upload(make_assembly(), "X")
+    store.versions("X")
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=load_in_child, args=(store, receipt, results))
+    child.start()
+    assert results.get(timeout=60)
+    child.join()
+
+
+def claim_many(root: Path, process: int) -> None:
+    store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(root)}}})
+    for number in range(10):
+        path = root.parent / f"{process}-{number}"
+        path.write_bytes(f"{process} {number}".encode())
+        store.upload_file(path, "shared.bin")
+
+
+def test_versions_of_many_writers_are_gapless(tmp_path):
+    root = tmp_path / "root"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=claim_many, args=(root, number)) for number in range(20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    folder = root / ".versions" / "shared.bin"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{number:06d}" for number in range(1, 201)]
+    assert len({(path / "data.bin").read_bytes() for path in folder.iterdir()}) == 200
+
+
+KILLED = """
+import sys, storage_plugins
+store = storage_plugins.open_store(config=sys.argv[1])
+path = sys.argv[2]
+print("ready", flush=True)
+for number in range(100000):
+    with open(path, "wb") as file:
+        file.write(number.to_bytes(8, "big") * 250_000)
+    store.upload_file(path, "shared.bin")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
+    config = tmp_path / "storage.yaml"
+    config.write_text("stores: {a: {backend: local, root: ./root}}")
+    for round_ in range(8):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(config), str(tmp_path / f"file-{round_}")], stdout=subprocess.PIPE
+        )
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(0.02 + 0.037 * round_)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+    folder = tmp_path / "root" / ".versions" / "shared.bin"
+    whole = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    assert sorted(path.name for path in whole) == [f"{number:06d}" for number in range(1, len(whole) + 1)]
+    for path in whole:
+        data = (path / "data.bin").read_bytes()
+        assert data == data[:8] * 250_000
+        assert hashlib.sha256(data).hexdigest() in (path / "receipt.json").read_text()
+    store = storage_plugins.open_store(config=config)
+    assert store.fetch("shared.bin", newest=True).stat().st_size == 2_000_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT")
+def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, moto, bucket):
+    config = tmp_path / "storage.yaml"
+    config.write_text(f"stores: {{a: {{backend: s3, bucket: {bucket}, endpoint_url: '{moto}'}}}}")
+    with (tmp_path / "large.bin").open("wb") as file:
+        file.truncate(400 << 20)
+    command = [sys.executable, "-c", "from storage_plugins.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "upload", str(tmp_path / "large.bin"), "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(2.5)  # somewhere within hashing or sending
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    store = storage_plugins.open_store(config=config)
+    if process.returncode != 0:  # else it was faster than the signal
+        assert process.returncode == 130
+        assert told.decode().strip().splitlines()[-1] == "Interrupted; nothing half-done was left."
+        assert store.file_names() == []
