@@ -79,7 +79,7 @@ def sync_folder(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what crashes left unfinished in ``folder`` more than a day ago."""
     with contextlib.suppress(OSError):
-        for path in folder.glob(f"{TEMPORARY}*"):
+        for path in list(folder.glob(f"{TEMPORARY}*")):
             if time.time() - path.stat().st_mtime > _STALE:
                 if path.is_dir():
                     for part in path.iterdir():

@@ -29,9 +29,10 @@ def print_receipt(receipt: Receipt) -> None:
     click.echo(f"{receipt.identifier} is in store {receipt.store!r}, {receipt.address}")
     for field in ("version_id", "sha1", "sha256", "size", "uri"):
         click.echo(f"  {field:<11} {getattr(receipt, field)}")
-    click.echo("  in a Brain-Score plugin:")
-    for line in receipt.pin().splitlines():
-        click.echo(f"    {line}")
+    if receipt.identifier != receipt.key:  # an assembly
+        click.echo("  in a Brain-Score plugin:")
+        for line in receipt.pin().splitlines():
+            click.echo(f"    {line}")
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

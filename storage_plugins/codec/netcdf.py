@@ -185,7 +185,7 @@ def _flatten(assembly: xr.DataArray, identifier: str) -> tuple[xr.DataArray, dic
                 f"{identifier}: coordinate {name!r} ({coord.dtype}) would not come back as it is",
                 hint="Give it one type without missing values: numbers or text.",
             )
-    if flat.dtype.kind not in "iufUSM" or flat.dtype == np.float16:
+    if flat.dtype.kind not in "iufM" or flat.dtype == np.float16:
         raise EncodingError(f"{identifier}: data of type {flat.dtype} cannot be kept")
     dtypes = {str(name): coord.dtype.str for name, coord in flat.coords.items() if coord.dtype.kind == "U"}
     order = [str(name) for name in assembly.coords]
@@ -292,6 +292,5 @@ def _refuse_changes(assembly: xr.DataArray, returned: xr.DataArray, identifier: 
 
 
 def _same(one: Any, other: Any) -> bool:
-    text = {"U", "O", "T"}
-    alike = one.dtype == other.dtype or {one.dtype.kind, other.dtype.kind} <= text
+    alike = one.dtype == other.dtype or {one.dtype.kind, other.dtype.kind} <= {"O", "T"}  # Python strings
     return alike and one.dims == other.dims and one.attrs.keys() == other.attrs.keys()
