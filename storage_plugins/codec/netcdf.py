@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,9 @@ def _plain(assembly: xr.DataArray) -> xr.DataArray:
 def _write(assembly: xr.DataArray, path: Path, identifier: str, group: str | None) -> None:
     _refuse_attrs(assembly, identifier)
     flat, description = _flatten(assembly, identifier)
+    listed = [name for name in description["order"] if name in flat.coords and name not in flat.dims]
+    if listed and not any(" " in name for name in listed):
+        flat.encoding["coordinates"] = " ".join(listed)  # older versions of xarray list them in no fixed order
     dataset = flat.to_dataset(name=VARIABLE)
     dataset.attrs = {ATTRIBUTE: json.dumps(description)}
     if group is None:
@@ -188,7 +191,8 @@ def _flatten(assembly: xr.DataArray, identifier: str) -> tuple[xr.DataArray, dic
     if flat.dtype.kind not in "iufM" or flat.dtype == np.float16:
         raise EncodingError(f"{identifier}: data of type {flat.dtype} cannot be kept")
     dtypes = {str(name): coord.dtype.str for name, coord in flat.coords.items() if coord.dtype.kind == "U"}
-    order = [str(name) for name in assembly.coords]
+    # older versions of xarray do not list an index's levels among the coordinates
+    order = list(dict.fromkeys(level for name in assembly.coords for level in indexes.get(str(name), [str(name)])))
     return flat, {
         "format": _FORMAT,
         "name": assembly.name,
@@ -276,8 +280,8 @@ def _restored(assembly: xr.DataArray, description: Mapping[str, Any]) -> xr.Data
         if assembly.coords[name].dtype.kind != "U":
             coord = assembly.coords[name]
             assembly = assembly.assign_coords({name: (coord.dims, coord.values.astype(dtype), coord.attrs)})
-    present: list[Hashable] = [name for name in description["order"] if name in assembly.coords]
-    assembly = assembly.reset_coords(drop=True).assign_coords({name: assembly.coords[name] for name in present})
+    present = {name: assembly.coords[name] for name in description["order"] if name in assembly.coords}
+    assembly = xr.DataArray(assembly.variable, coords=present, name=assembly.name)
     indexes = {dim: levels for dim, levels in description["indexes"].items() if levels}
     return assembly.set_index(indexes) if indexes else assembly
 
