@@ -26,6 +26,8 @@ def check_file_name(name: object) -> str:
     """Return ``name`` if a file of any kind may be kept under it, else raise InvalidIdentifier."""
     if not isinstance(name, str):
         raise InvalidIdentifier(f"A file's name is a str, not {type(name).__name__}")
+    if name.endswith("."):
+        raise InvalidIdentifier(f"{name!r} ends in a dot, which Windows drops from a file's name")
     return _check(name, "file name", MAX_FILE_NAME)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .cache import Cache
 from .config import Config, StoreEntry
-from .errors import ConfigError, InvalidPin, PluginError
+from .errors import ConfigError, InvalidPin, NotSupported, PluginError
 from .plugins import Location, backend_for_uri, find_backend
 from .settings import without_secrets
 from .store import FileStore, PlainStore, Store
@@ -102,6 +102,11 @@ def open_entry(entry: StoreEntry) -> Store:
     except PluginError as error:
         raise PluginError(f"{entry.origin}, store {entry.name!r}: {error.message}", hint=error.hint) from error
     settings, unset = entry.settings(backend)
+    if settings.visibility == "public":
+        raise NotSupported(
+            f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public by itself",
+            hint="Leave visibility: out, and open the place to readers with the host's own tools.",
+        )
     if backend.files is not None:
         return FileStore(entry, settings, backend.files(settings), cache=Cache.from_environment(), unset=unset)
     if backend.store is not None:
@@ -118,7 +123,7 @@ def _configured(backend: str, location: Location, config: Any) -> Store:
             continue
         try:
             store = open_entry(candidate)
-        except (ConfigError, PluginError):
+        except (ConfigError, NotSupported, PluginError):
             continue  # that entry's own trouble
         if store.address == wanted.address:
             return store

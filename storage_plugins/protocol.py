@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ class AssemblyStore(Protocol):
 
     def upload(
         self,
-        assembly: xr.DataArray | str | Path,
+        assembly: xr.DataArray | str | os.PathLike[str],
         identifier: str,
         *,
         extras: Mapping[str, xr.DataArray] | None = None,
         assembly_prefix: str | None = None,
-        drop_attrs: list[str] | None = None,
+        drop_attrs: Sequence[str] = (),
         replace: bool | None = None,
     ) -> Receipt:
         """Keep ``assembly`` (or a netCDF file, byte for byte) as a new version of ``identifier``."""

@@ -217,3 +217,8 @@ def test_receipts_can_be_put_elsewhere_or_switched_off(write, tmp_path):
     for said, folder in (("true", tmp_path / "receipts"), ("false", None), ("./mine", tmp_path / "mine")):
         store = storage_plugins.open_store(config=write(f"receipts: {said}\n{GOOD}"))
         assert store.receipts.folder == folder
+
+
+def test_public_uploads_are_refused_where_no_backend_can_publish(write):
+    with pytest.raises(storage_plugins.NotSupported, match="public"):
+        storage_plugins.open_store(config=write("stores: {a: {backend: local, root: x, visibility: public}}"))

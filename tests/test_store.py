@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -105,6 +104,16 @@ def test_an_impossible_identifier_is_refused_and_leaves_nothing(store, assembly,
     with pytest.raises(ValueError, match=r"identifier"):
         store.load(identifier)
     assert store.identifiers() == []
+
+
+@pytest.mark.parametrize("name", ["../x", "", "x" * 300, "a/b", "a\\b", ".versions", "a.", "é"])
+def test_an_impossible_file_name_is_refused_and_leaves_nothing(store, tmp_path, name):
+    (tmp_path / "f").write_bytes(b"x")
+    with pytest.raises(InvalidIdentifier):
+        store.upload_file(tmp_path / "f", name)
+    with pytest.raises(InvalidIdentifier):
+        store.fetch(name)
+    assert store.file_names() == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("a_b", "a.b"), ("a.b", "A.b"), ("x.Y", "x.y")])
@@ -285,5 +294,8 @@ def test_a_receipt_is_written_beside_the_yaml_and_loads_without_the_store(store,
     kept = sorted(path.name for path in (yaml_file.parent / "receipts" / receipt.key).iterdir())
     assert [name[:16] for name in kept] == [receipt.sha256[:16]] * 2
     assert "@" in kept[1]
-    assert isinstance(Path(kept[0]).stem, str)
     assert store.receipts.of(receipt.key) == [receipt]
+
+
+def test_every_store_is_an_assembly_store(store):
+    assert isinstance(store, storage_plugins.AssemblyStore)

@@ -134,6 +134,9 @@ class LocalFiles(FileOperations):
                 number = only or max(self._numbers(key), default=0) + 1
                 if _renamed(unfinished, versions / f"{number:06d}"):
                     sync_folder(versions)
+                    if number == 1:  # the key's own folder is new as well
+                        sync_folder(versions.parent)
+                        sync_folder(self.root)
                     return number
                 if only is not None:
                     return None

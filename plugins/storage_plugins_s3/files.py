@@ -21,7 +21,8 @@ from .errors import translated
 from .settings import S3Settings
 
 _BLOCK = 1 << 20
-_SINGLE = 16 << 20  # bytes that go up in one request; also the size of a part, of which four are in memory
+_SINGLE = 16 << 20  # bytes that go up in one request
+_PART = 8 << 20  # bytes of a part, of which some six are in memory
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_ONCE = 4
 _LOOKS_AT_ONCE = 16
@@ -180,7 +181,7 @@ class S3Files(FileOperations):
             return {"ETag": answer["ETag"], "PartNumber": number}
 
         tasks: list[asyncio.Task[dict[str, Any]]] = []
-        blocks = source.blocks(max(_SINGLE, -(-source.size // _MOST_PARTS)))
+        blocks = source.blocks(max(_PART, -(-source.size // _MOST_PARTS)))
         try:
             while True:
                 await free.acquire()  # before the next part is read, so that few are in memory

@@ -8,6 +8,7 @@ is handed on, and an assembly that would come back changed is refused.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..errors import EncodingError, QuotaExceeded, StorageError
+from ..errors import EncodingError, NotSupported, QuotaExceeded, StorageError
 from ..identifiers import check_identifier
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,10 @@ def decode(path: Path, *, cls: type | None = None, chunks: Any = None) -> xr.Dat
 
     Raises:
         EncodingError: the file holds no assembly.
+        NotSupported: chunks without dask.
     """
+    if chunks is not None and importlib.util.find_spec("dask") is None:
+        raise NotSupported("chunks= needs dask, which is not installed", hint="pip install 'storage-plugins[dask]'")
     assembly = _read(path, None, chunks)
     return assembly if cls is None else cls(assembly)
 
@@ -97,8 +101,9 @@ def decode(path: Path, *, cls: type | None = None, chunks: Any = None) -> xr.Dat
 def decode_extras(path: Path) -> dict[str, xr.DataArray]:
     """Read the further assemblies in a netCDF file: its groups, by name."""
     import netCDF4
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
-    with _lock, _readable(path), netCDF4.Dataset(path) as file:
+    with _lock, _readable(path), NETCDF4_PYTHON_LOCK, netCDF4.Dataset(path) as file:
         groups = list(file.groups)
     return {group: _read(path, group, None) for group in groups}
 
