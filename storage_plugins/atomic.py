@@ -17,6 +17,11 @@ TEMPORARY = ".tmp-"  # begins the name of whatever is not finished yet; no key b
 _STALE = 24 * 3600.0  # seconds after which an unfinished file is what a crash left behind
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` with ``~`` as the user's home; ``~nobody`` stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises for an unknown user
+
+
 def temporary_name(folder: Path) -> Path:
     """Return a name in ``folder`` that nobody else uses."""
     return folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
@@ -110,5 +115,5 @@ def from_os_error(error: OSError, doing: str) -> StorageError:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return QuotaExceeded(message, hint="Free some space there, or choose another folder; nothing was kept.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AccessDenied(message, hint="Ask the folder's owner for the right to write, or choose another.")
+        return AccessDenied(message, hint="Ask its owner for the right to do that, or choose another folder.")
     return StorageError(message)

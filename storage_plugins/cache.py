@@ -13,11 +13,12 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from .atomic import TEMPORARY, atomic_file, disk_errors, sweep, sync_folder, temporary_name
+from .atomic import TEMPORARY, atomic_file, disk_errors, expanded, sweep, sync_folder, temporary_name
 from .files import Source
 from .transfer import Hashes
 
@@ -55,8 +56,8 @@ class Cache:
 
         own = platformdirs.user_cache_path("storage-plugins", appauthor=False)
         named = os.environ.get("STORAGE_PLUGINS_CACHE", "")
-        folders = [Path(folder).expanduser().absolute() for folder in named.split(os.pathsep) if folder]
-        brainio = Path(os.environ.get("BRAINIO_HOME") or "~/.brainio").expanduser().absolute()
+        folders = [expanded(folder).absolute() for folder in named.split(os.pathsep) if folder]
+        brainio = expanded(os.environ.get("BRAINIO_HOME") or "~/.brainio").absolute()
         return cls(folders or [own], own=own, brainio=brainio)
 
     def find(self, name: str, *, sha1: str | None = None, sha256: str | None = None) -> Cached | None:
@@ -115,7 +116,7 @@ class Cache:
             target.parent.mkdir(parents=True, exist_ok=True)
             if folder != path.parent:
                 path = _copied(path, folder)
-            path.chmod(_PRIVATE if private else 0o666 & ~_umask())
+            path.chmod(_PRIVATE if private else _default_mode(folder))
             path.replace(target)
             sync_folder(target.parent)
             by_sha1 = self._sha1_note(folder, hashes.sha1)
@@ -201,8 +202,12 @@ def _files(folder: Path, name: str) -> Iterable[Path]:
 
 def _copied(path: Path, folder: Path) -> Path:
     """Copy a file into another folder, under a temporary name, and return it there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(path, temporary_name(folder)))
+    copy = temporary_name(folder)
+    try:
+        return Path(shutil.copyfile(path, copy))
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
 
 
 def _is_own(folder: Path) -> bool:
@@ -210,12 +215,16 @@ def _is_own(folder: Path) -> bool:
     if os.name == "nt":
         return True
     for place in (folder, *folder.parents):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             return place.stat().st_uid == os.geteuid()
     return False
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _default_mode(folder: Path) -> int:
+    """Return the mode of a new file in ``folder``. Asking for the umask would change it for other threads."""
+    probe = temporary_name(folder)
+    try:
+        probe.touch(0o666)
+        return stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        probe.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ opened, so that one store's mistake, or missing plugin, never stops another.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .atomic import expanded
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -139,10 +141,10 @@ class Config:
         if isinstance(config, Mapping):
             return cls._checked(dict(config), {}, None, Path.cwd())
         if config is not None:
-            return cls._read(Path(config).expanduser())
+            return cls._read(expanded(config))
         named = os.environ.get("STORAGE_PLUGINS_CONFIG")
         if named:
-            return cls._read(Path(named).expanduser())
+            return cls._read(expanded(named))
         found = find()
         return cls._read(found) if found else cls.embedded()
 
@@ -188,7 +190,7 @@ class Config:
                 f"There is no {path}",
                 hint="`storage-plugins init` writes one; STORAGE_PLUGINS_CONFIG names one.",
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -196,11 +198,16 @@ class Config:
             if node is not None:
                 _number_lines(node, (), lines, path)
             values = yaml.safe_load(text)
+        except ConfigError:
+            raise
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{path}:{line}: {error.problem}") from None
         except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"{path}: not YAML: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # a value that is not what its form promises, such as the 45th of a month; it may be a secret
+            raise ConfigError(f"{path}: a date or number in it is none", hint="Put text into quotes.") from None
         if not isinstance(values, dict):
             raise ConfigError(f"{path} is not a mapping", hint="It begins with `default: …` and `stores:`.")
         return cls._checked(values, lines, path, path.parent)
@@ -232,7 +239,7 @@ class Config:
             settings = {key: value for key, value in raw.items() if key != "backend"}
             entries[name] = StoreEntry(name, raw["backend"], settings, path, folder, receipts, lines)
         default = values.get("default")
-        if default is not None and default not in entries:
+        if default is not None and (not isinstance(default, str) or default not in entries):
             hint = _nearest(str(default), list(entries)) or f"There are: {', '.join(entries)}."
             raise fail(f"default: {default!r} is none of the stores", "default", hint=hint)
         return cls(default=default, stores=entries, path=path)
@@ -242,12 +249,13 @@ def find(start: Path | None = None) -> Path | None:
     """Return the ``storage.yaml`` that applies in the folder ``start`` (None: here), or None."""
     import platformdirs
 
-    here, home = (start or Path.cwd()).absolute(), Path.home()
-    for folder in (here, *here.parents):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
-        if folder == home or (folder / ".git").exists():
-            break
+    here, home = Path(start or ".").absolute(), Path.home().resolve()
+    with contextlib.suppress(OSError):  # a folder that may not be looked into ends the search
+        for folder in (here, *here.parents):
+            if (folder / FILE_NAME).is_file():
+                return folder / FILE_NAME
+            if folder.resolve() == home or (folder / ".git").exists():
+                break
     users = platformdirs.user_config_path("storage-plugins", appauthor=False) / FILE_NAME
     return users if users.is_file() else None
 
@@ -258,7 +266,7 @@ def _receipts_folder(value: object, path: Path | None, folder: Path, fail: Any) 
     if value is False:
         return None
     if isinstance(value, str):
-        return Path(folder, Path(value).expanduser())
+        return Path(folder, expanded(value))
     raise fail("receipts: is true, false or a folder", "receipts")
 
 

@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .cache import Cache
 from .config import Config, StoreEntry
-from .errors import ConfigError, InvalidPin, NotSupported, PluginError
+from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from .plugins import Location, backend_for_uri, find_backend
+from .protocol import Receipt
 from .settings import without_secrets
 from .store import FileStore, PlainStore, Store
 
@@ -34,7 +35,7 @@ def open_store(name: str | None = None, *, config: str | os.PathLike[str] | Mapp
 
 
 def load(
-    uri: str,
+    uri: str | Receipt,
     *,
     cls: type | None = None,
     chunks: Mapping[Any, Any] | int | str | None = None,
@@ -45,7 +46,7 @@ def load(
     A configured store of the same address is used where there is one, with its credentials.
 
     Args:
-        uri: such as ``s3://bucket/key?versionId=…#sha256=…``; ``sha1=`` is understood too.
+        uri: such as ``s3://bucket/key?versionId=…#sha256=…``; ``sha1=`` is understood too. Or a receipt.
         cls, chunks: as in ``Store.load``.
         config: as in `open_store`.
 
@@ -56,7 +57,13 @@ def load(
     """
     from . import codec
 
-    parts = urlsplit(uri)
+    uri = uri.uri if isinstance(uri, Receipt) else uri
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise InvalidPin(f"{uri!r} is no URI: {error}") from error
+    if not parts.scheme:
+        raise InvalidPin(f"{uri!r} is no URI: it begins with no scheme, such as s3:")
     hashes = {name: values[0] for name, values in parse_qs(parts.fragment).items() if name in ("sha1", "sha256")}
     if parts.fragment and not hashes:
         raise InvalidPin(f"The part after # of {uri} holds no hash", hint="Copy the URI whole: …#sha256=…")
@@ -107,10 +114,15 @@ def open_entry(entry: StoreEntry) -> Store:
             f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public by itself",
             hint="Leave visibility: out, and open the place to readers with the host's own tools.",
         )
-    if backend.files is not None:
-        return FileStore(entry, settings, backend.files(settings), cache=Cache.from_environment(), unset=unset)
-    if backend.store is not None:
-        return PlainStore(entry, settings, backend.store(settings))
+    try:
+        if backend.files is not None:
+            return FileStore(entry, settings, backend.files(settings), cache=Cache.from_environment(), unset=unset)
+        if backend.store is not None:
+            return PlainStore(entry, settings, backend.store(settings))
+    except StorageError:
+        raise
+    except Exception as error:
+        raise PluginError(f"The backend {backend.name!r} failed to open: {type(error).__name__}: {error}") from error
     raise PluginError(f"The backend {backend.name!r} makes neither files nor a store")
 
 

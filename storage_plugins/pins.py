@@ -12,8 +12,9 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 
+from .atomic import disk_errors
 from .cache import Cache, Cached
-from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, NotSupported, StoreUnavailable
+from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, StorageError, StoreUnavailable
 from .files import FileOperations
 from .protocol import Receipt, Version
 from .receipts import Receipts
@@ -152,17 +153,18 @@ class Resolver:
             yield pin.version_id
         try:
             versions = retrying(lambda: list(self.files.versions(key)))
-        except (AccessDenied, NotSupported) as error:
+        except StoreUnavailable:
+            raise
+        except StorageError as error:
             _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
             yield None  # its newest version can perhaps be read all the same
             return
         described = [version for version in versions if version.sha1 or version.sha256]
         matching = [version for version in described if pin.fits(version)]
-        yield from (version.version_id for version in matching)
         rest = [version for version in versions if version not in described]
         if thorough:
             rest += [version for version in described if version not in matching]
-        untried = (version.version_id for version in rest if version.version_id not in search.found)
+        untried = (version.version_id for version in matching + rest if version.version_id not in search.found)
         yield from itertools.islice(untried, _MOST_DOWNLOADS)
 
     def _attempt(self, key: str, version_id: str | None, search: _Search) -> Cached | None:
@@ -257,9 +259,9 @@ class Resolver:
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""
         found, version = self._read(key, None)
-        if version.identifier not in (None, identifier) and identifier is not None:
+        if identifier is not None and not version.answers_to(identifier):
             others = retrying(lambda: list(self.files.versions(key)))
-            mine = next((other for other in others if other.identifier in (None, identifier)), None)
+            mine = next((other for other in others if other.answers_to(identifier)), None)
             if mine is None:
                 raise AssemblyNotFound(
                     f"{self._name(key)} holds {version.identifier!r}, not {identifier!r}",
@@ -288,7 +290,8 @@ class Resolver:
         local = retrying(lambda: self.files.local_file(key, version_id))
         if local is not None:
             path, version = local
-            return self.cache.verify(path), version
+            with disk_errors(f"read {self._name(key)}"):
+                return self.cache.verify(path), version
         held: list[Cached] = []
 
         def wanted(version: Version) -> bool:

@@ -71,7 +71,7 @@ class Backend:
 
     def missing(self) -> list[str]:
         """Return the modules of its SDK that are not installed."""
-        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+        return [module for module in self.requires if not _is_installed(module)]
 
 
 class Hooks:
@@ -144,9 +144,15 @@ def find_backend(name: str, plugins: Iterable[Plugin] | None = None) -> Backend:
 
 def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
     """Return the backend that understands URIs of ``scheme``, and its ``locate``; else raise PluginError."""
-    for plugin in installed():
-        if plugin.backend is not None and plugin.backend.locate and scheme in plugin.backend.schemes:
-            return find_backend(plugin.name), plugin.backend.locate
+    claims = [plugin for plugin in installed() if plugin.backend is not None and scheme in plugin.backend.schemes]
+    usable = [plugin.backend for plugin in claims if plugin.backend is not None and plugin.problem is None]
+    if len(usable) > 1:
+        names = " and ".join(repr(backend.name) for backend in usable)
+        raise PluginError(f"The backends {names} both claim {scheme}: addresses", hint="Uninstall one of them.")
+    if usable and usable[0].locate is not None:
+        return usable[0], usable[0].locate
+    if claims:
+        find_backend(claims[0].name)  # says what is wrong with it
     raise PluginError(f"No installed backend understands {scheme}: addresses")
 
 
@@ -166,9 +172,9 @@ def _load(point: importlib.metadata.EntryPoint) -> Plugin:
         return dataclasses.replace(plugin, problem=f"importing {point.value} failed: {_told(error)}", remedy=update)
     try:
         backend = _describe(module)
+        missing = backend.missing()
     except Exception as error:
         return dataclasses.replace(plugin, problem=_told(error), remedy=update)
-    missing = backend.missing()
     if missing:
         return dataclasses.replace(
             plugin,
@@ -197,6 +203,14 @@ def _describe(module: object) -> Backend:
     _check_settings(backend)
     if (backend.files is None) == (backend.store is None):
         raise PluginError("a Backend has either files= or store=")
+    for field in ("requires", "schemes"):
+        value = getattr(backend, field)
+        if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
+            raise PluginError(f"a Backend's {field}= is a tuple of str")
+    if backend.schemes and backend.locate is None:
+        raise PluginError("a Backend with schemes= has a locate= for them")
+    if not (isinstance(backend.summary, str) and isinstance(backend.install, str)):
+        raise PluginError("a Backend's summary= and install= are str")
     return backend
 
 
@@ -217,6 +231,13 @@ def _settle(plugin: Plugin, owners: Mapping[str, list[Plugin]]) -> Plugin:
         problem=f"{who} both claim the backend name {plugin.name!r}; neither serves it",
         remedy="Uninstall the one you do not want.",
     )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that the module would be in
+        return False
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:

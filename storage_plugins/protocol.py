@@ -49,6 +49,10 @@ class Version:
     assembly_prefix: str | None = None
     etag: str | None = None
 
+    def answers_to(self, identifier: str) -> bool:
+        """Whether it may be loaded as ``identifier``: nothing recorded says that it is another assembly."""
+        return self.identifier in (None, identifier) or self.assembly_prefix is None
+
     @classmethod
     def described(
         cls,

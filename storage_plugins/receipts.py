@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .atomic import atomic_file
+from .atomic import atomic_file, sweep
 from .protocol import Receipt
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Receipts:
         try:
             folder = self.folder / receipt.key
             folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
             for name, fields in ((f"{stem}.yaml", version), (f"{stem}@{place[:16]}.yaml", copy)):
                 _write_once(folder / name, {field: values[field] for field in fields if values[field] is not None})
         except OSError as error:
@@ -81,10 +82,11 @@ class Receipts:
 def _write_once(path: Path, values: dict[str, Any]) -> None:
     import yaml
 
-    if path.exists():
+    whole = path.exists() and _read(path) is not None
+    if whole:
         return
     try:
-        with atomic_file(path, exclusive=True) as file:
+        with atomic_file(path, exclusive=not path.exists()) as file:  # one that a crash or merge spoilt is replaced
             file.write(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
     except FileExistsError:
         pass  # somebody else wrote the same receipt first
@@ -96,9 +98,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
     try:
         # BaseLoader: every value as the text that stands there, no type guessed, no object built
-        loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-        values = yaml.load(path.read_text("utf-8"), Loader=loader)  # noqa: S506
-        if not isinstance(values, dict) or not _SHA256.fullmatch(values["sha256"]):
+        values: Any = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+        if not isinstance(values, dict) or not all(isinstance(part, str) for pair in values.items() for part in pair):
+            raise ValueError("not a mapping of words to words")
+        if not _SHA256.fullmatch(values["sha256"]):
             raise ValueError("no sha256 in it")
         if "@" in path.name:
             values["created"] = datetime.fromisoformat(values["created"])
@@ -109,11 +112,13 @@ def _read(path: Path) -> dict[str, Any] | None:
             if not _SHA1.fullmatch(values["sha1"]):
                 raise ValueError("no sha1 in it")
             values["size"] = int(values["size"])
-            missing = {"identifier", "key"} - values.keys()
+            missing = {"identifier"} - values.keys()
+            if values["key"] != path.parent.name:
+                raise ValueError("it is of another file")
         if missing:
             raise ValueError(f"no {', '.join(sorted(missing))} in it")
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
         _log.warning("Passing over %s, which is no receipt (%s)", path, reason)
         return None
     return values

@@ -6,21 +6,36 @@ nowhere. Fields of type `ConfigFolder` are folders, relative to the YAML file.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+)
 
+from .atomic import expanded
 from .identifiers import check_prefix
+
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def _from_config(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
+    if value == "" or "\0" in str(value):
+        raise ValueError("is no folder's name")
     base = (info.context or {}).get("folder")
-    path = Path(value).expanduser()
+    path = expanded(value)
     return path if path.is_absolute() or base is None else Path(base, path)
 
 
@@ -38,7 +53,9 @@ class StoreSettings(BaseModel):
     visibility: Literal["private", "public"] = Field(
         "private", description="whether uploads are to be readable by everybody"
     )
-    replace: bool = Field(False, description="whether a host without versions may replace an assembly by a changed one")
+    replace: StrictBool = Field(
+        False, description="whether a host without versions may replace an assembly by a changed one"
+    )
     cache: Literal["private", "shared"] = Field(
         "private", description="where copies of what needed credentials may be cached"
     )
@@ -55,9 +72,9 @@ def secret_fields(model: type[BaseModel]) -> frozenset[str]:
 
 
 def without_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return raw settings with ``${VARIABLE}`` references as they are and literal secrets left out."""
+    """Return raw settings with secrets that are one ``${VARIABLE}`` as they are, and other secrets left out."""
     secret = secret_fields(model)
-    return {name: value for name, value in raw.items() if name not in secret or "${" in str(value)}
+    return {name: value for name, value in raw.items() if name not in secret or _REFERENCE.fullmatch(str(value))}
 
 
 def _is_secret(annotation: object) -> bool:

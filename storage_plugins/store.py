@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .atomic import from_os_error
+from .atomic import disk_errors, from_os_error
 from .cache import Cache
 from .errors import (
     AccessDenied,
@@ -148,6 +148,19 @@ class Store:
         """Return the further assemblies kept in the same file, by name. Arguments and errors as `load`."""
         self._cannot("load_extras")
 
+    def load_file(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> Path:
+        """Return an assembly's netCDF file, verified, on this computer, for reading only. Errors as `load`."""
+        self._cannot("load_file")
+
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
         self._cannot("versions")
@@ -203,6 +216,9 @@ class PlainStore(Store):
 
     def load(self, identifier: str | Receipt, **options: Any) -> xr.DataArray:
         """Return an assembly, as the backend does it."""
+        if not isinstance(identifier, Receipt):
+            check_identifier(identifier)
+        Pin(*(options.get(field) for field in ("version_id", "sha1", "sha256")))  # refuses a hash that is none
         return self._inner.load(identifier, **options)
 
 
@@ -279,8 +295,14 @@ class FileStore(Store):
         """Return an assembly, verified over every byte; see `Store.load`."""
         from . import codec
 
-        pin = Pin(version_id, sha1, sha256)
-        path = self._assembly_file(identifier, pin, assembly_prefix, newest)
+        path = self.load_file(
+            identifier,
+            version_id=version_id,
+            sha1=sha1,
+            sha256=sha256,
+            assembly_prefix=assembly_prefix,
+            newest=newest,
+        )
         return codec.decode(path, cls=cls, chunks=chunks)
 
     def load_extras(
@@ -296,15 +318,38 @@ class FileStore(Store):
         """Return the further assemblies kept in the same file; see `Store.load_extras`."""
         from . import codec
 
+        path = self.load_file(
+            identifier,
+            version_id=version_id,
+            sha1=sha1,
+            sha256=sha256,
+            assembly_prefix=assembly_prefix,
+            newest=newest,
+        )
+        return codec.decode_extras(path)
+
+    def load_file(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> Path:
+        """Return an assembly's netCDF file, verified, on this computer; see `Store.load_file`."""
         pin = Pin(version_id, sha1, sha256)
-        return codec.decode_extras(self._assembly_file(identifier, pin, assembly_prefix, newest))
+        if isinstance(identifier, Receipt):
+            return self._file(check_file_name(identifier.key), self._receipt_pin(identifier, pin), None, newest)
+        return self._file(assembly_key(identifier, self._prefix(assembly_prefix)), pin, identifier, newest)
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
         key = assembly_key(identifier, self._prefix(assembly_prefix))
         with self._explained():
             versions = retrying(lambda: list(self.files.versions(key)))
-        return [version for version in versions if version.identifier in (None, identifier)]
+        return [version for version in versions if version.answers_to(identifier)]
 
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
         """Return the identifiers of all assemblies with that file name prefix, sorted."""
@@ -341,7 +386,7 @@ class FileStore(Store):
         """Return the path of a verified local copy of a file, for reading only; see `Store.fetch`."""
         pin = Pin(version_id, sha1, sha256)
         if isinstance(name, Receipt):
-            return self._file(name.key, self._receipt_pin(name, pin), None, newest)
+            return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest)
         return self._file(check_file_name(name), pin, None, newest)
 
     # uploading
@@ -359,10 +404,10 @@ class FileStore(Store):
         source = self._hashed(path, key)
         newest = retrying(lambda: self.files.newest(key))
         if newest is None:
-            self._refuse_other_case(key, prefix or "")
+            self._refuse_other_case(key)
         else:
             self._refuse_other_name(newest, key, identifier, prefix)
-            if _is_same(newest, source, content_digest):
+            if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
                 _log.info("%s is the newest version of %s in %s already", path.name, identifier, self)
                 return self._receipt_of(newest, key, identifier, source)
         versioned = self.files.keeps_versions()
@@ -392,6 +437,12 @@ class FileStore(Store):
         )
         return receipt
 
+    def _is_whole(self, key: str, version: Version) -> bool:
+        """Whether a version that is a file of this computer still has its bytes; others are believed."""
+        with disk_errors(f"read {key}"):
+            local = self.files.local_file(key, version.version_id)
+            return local is None or self.cache.verify(local[0]).hashes.sha256 == version.sha256
+
     def _hashed(self, path: Path, key: str) -> Source:
         try:
             size = path.stat().st_size
@@ -409,17 +460,18 @@ class FileStore(Store):
 
     def _refuse_other_name(self, newest: Version, key: str, identifier: str, prefix: str | None) -> None:
         """Refuse a second name for one file."""
-        if newest.identifier is None or (newest.identifier, newest.assembly_prefix) == (identifier, prefix):
+        recorded = (newest.identifier, newest.assembly_prefix)
+        if None in recorded or prefix is None or recorded == (identifier, prefix):
             return
         raise IdentifierCollision(
             f"{identifier!r} would be kept as {key}, which holds {newest.identifier!r} in {self.address}",
             hint="Choose another identifier, or upload under the name that is there.",
         )
 
-    def _refuse_other_case(self, key: str, prefix: str) -> None:
+    def _refuse_other_case(self, key: str) -> None:
         """Refuse a name that differs from an existing one in case only: some hosts keep one of them."""
         try:
-            keys = self._keys(prefix)
+            keys = self._keys("")
         except (AccessDenied, NotSupported) as error:
             _log.info("Names that differ in case only cannot be seen in %s (%s)", self.address, error)
             return
@@ -478,11 +530,6 @@ class FileStore(Store):
 
     # loading
 
-    def _assembly_file(self, identifier: str | Receipt, pin: Pin, prefix: str | None, newest: bool) -> Path:
-        if isinstance(identifier, Receipt):
-            return self._file(identifier.key, self._receipt_pin(identifier, pin), None, newest)
-        return self._file(assembly_key(identifier, self._prefix(prefix)), pin, identifier, newest)
-
     def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Path:
         resolver = Resolver(
             self.files,
@@ -516,9 +563,9 @@ class FileStore(Store):
             newest = retrying(lambda: self.files.newest(key))
         except (AccessDenied, AssemblyNotFound):
             newest = None
-        if newest is not None and newest.identifier is not None and newest.assembly_prefix == prefix:
-            return newest.identifier
-        return key.removeprefix(prefix).removesuffix(".nc")
+        stem = key.removeprefix(prefix).removesuffix(".nc")
+        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
+        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -541,13 +588,16 @@ def _is_same(newest: Version, source: Source, content_digest: str | None) -> boo
     """Whether the newest version has this content, so that nothing need be uploaded."""
     if newest.sha1 is None or newest.sha256 is None:
         return False
-    return newest.sha256 == source.sha256 or (content_digest is not None and content_digest == newest.content_digest)
+    if (newest.sha256, newest.size) == (source.sha256, source.size):
+        return True
+    return content_digest is not None and content_digest == newest.content_digest
 
 
 def _existing_file(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
-    if file.is_file():
-        return file
-    if file.exists():
-        raise StorageError(f"{file} is not a file", hint="Upload its files one by one, or pack them first.")
+    with disk_errors(f"read {file}"):
+        if file.is_file():
+            return file
+        if file.exists():
+            raise StorageError(f"{file} is not a file", hint="Upload its files one by one, or pack them first.")
     raise AssemblyNotFound(f"There is no file {file}")

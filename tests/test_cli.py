@@ -178,3 +178,8 @@ def test_a_loaded_file_opens_as_any_netcdf_file(run, yaml_file, netcdf, tmp_path
     run("upload", netcdf, "X", "--config", yaml_file)
     run("load", "X", "-o", tmp_path / "out.nc", "--config", yaml_file)
     assert xr.open_dataset(tmp_path / "out.nc", engine="netcdf4").sizes == {"presentation": 6, "neuroid": 3}
+
+
+def test_load_refuses_another_names_assembly_as_the_library_does(run, yaml_file, netcdf):
+    run("upload", netcdf, "a.b", "--config", yaml_file)
+    run("load", "a_b", "--config", yaml_file, code=3)

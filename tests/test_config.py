@@ -222,3 +222,37 @@ def test_receipts_can_be_put_elsewhere_or_switched_off(write, tmp_path):
 def test_public_uploads_are_refused_where_no_backend_can_publish(write):
     with pytest.raises(storage_plugins.NotSupported, match="public"):
         storage_plugins.open_store(config=write("stores: {a: {backend: local, root: x, visibility: public}}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "default: [lab]\nstores: {lab: {backend: local, root: a}}",
+        "default: {a: b}\nstores: {lab: {backend: local, root: a}}",
+        "stores: {lab: {backend: local, root: a, contact: 2024-13-45}}",
+        "stores: {lab: {backend: local, root: a, contact: !!int hunter2}}",
+        "stores: {lab: {backend: local, root: a, contact: !!bool hunter2}}",
+        "stores: {lab: {backend: local, root: a, contact: !!timestamp hunter2}}",
+        "stores: {lab: {backend: local, root: ''}}",
+        'stores: {lab: {backend: local, root: "a\\0b"}}',
+        "stores: {lab: {backend: local, root: a, replace: 'yes'}}",
+    ],
+)
+def test_values_that_are_not_what_they_should_be_are_typed_and_not_shown(write, text):
+    with pytest.raises(ConfigError) as caught:
+        storage_plugins.open_store("lab", config=write(text))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_unknown_users_home_is_a_folder_like_any_other(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("STORAGE_PLUGINS_CACHE", "~nobody-of-that-name/cache")
+    store = storage_plugins.open_store(config=write("stores: {lab: {backend: local, root: ~nobody-of-that-name/x}}"))
+    assert store.address.startswith(tmp_path.as_uri())
+
+
+def test_a_home_behind_a_link_ends_the_search_too(tmp_path, home, monkeypatch):
+    (tmp_path / "link").symlink_to(home, target_is_directory=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "link"))
+    (tmp_path / "storage.yaml").write_text(GOOD)
+    (home / "work").mkdir()
+    assert find(home / "work") is None

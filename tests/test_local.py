@@ -131,3 +131,47 @@ def test_a_folder_with_spaces_and_accents_has_an_address_that_loads(tmp_path):
     store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(root)}}})
     receipt = store.upload(make_assembly(), "X")
     xr.testing.assert_identical(storage_plugins.load(receipt.uri), make_assembly())
+
+
+def test_one_damaged_version_hides_no_other(store, root):
+    receipts = [store.upload(make_assembly(seed), "X") for seed in (1, 2)]
+    folder = root / ".versions" / "assy_X.nc"
+    (folder / "000002" / "data.nc").unlink()
+    (folder / "000009").mkdir()
+    (folder / "3").mkdir()
+    xr.testing.assert_identical(store.load("X", sha1=receipts[0].sha1), make_assembly(1))
+    assert [version.version_id for version in store.versions("X")] == [receipts[0].version_id]
+    assert store.identifiers() == ["X"]
+    assert store.upload(make_assembly(3), "X").version_id.startswith("10-")
+    assert store.upload(make_assembly(4), "X").version_id.startswith("11-")
+
+
+def test_uploading_again_mends_what_was_damaged(store, root):
+    store.upload(make_assembly(), "X")
+    path = root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    again = store.upload(make_assembly(), "X")
+    assert again.version_id.startswith("2-")
+    xr.testing.assert_identical(store.load("X", newest=True), make_assembly())
+
+
+def test_a_file_put_there_by_hand_is_copied_before_it_is_handed_out(store, root):
+    root.mkdir()
+    make_assembly(7).reset_index(["presentation", "neuroid"]).to_netcdf(root / "assy_X.nc", engine="netcdf4")
+    path, lazy = store.fetch("assy_X.nc"), store.load("X", chunks={})
+    data = path.read_bytes()
+    store.upload(make_assembly(8), "X")
+    assert path.read_bytes() == data
+    assert (lazy.values == make_assembly(7).values).all()
+
+
+def test_an_address_is_the_same_however_the_folder_is_written(tmp_path):
+    for root in ("./a/../data", str(tmp_path / "data")):
+        config = write_yaml(tmp_path, {"backend": "local", "root": root})
+        assert storage_plugins.open_store(config=config).address == (tmp_path / "data").as_uri()
+
+
+def test_names_with_a_plus_have_an_address_that_loads(store):
+    receipt = store.upload(make_assembly(), "a+b")
+    xr.testing.assert_identical(storage_plugins.load(receipt), make_assembly())

@@ -68,6 +68,10 @@ BROKEN = {
         "StoreSettings",
     ),
     "odd-name": (GOOD.format(name="Odd Name", more=""), "Odd Name"),
+    "requires-a-string": (GOOD.format(name="reqstr", more=", requires='boto3'"), "requires="),
+    "requires-nothing": (GOOD.format(name="reqnone", more=", requires=None"), "requires="),
+    "summary-of-none": (GOOD.format(name="sumnone", more=", summary=None"), "summary="),
+    "scheme-without-locate": (GOOD.format(name="noloc", more=", schemes=('x',)"), "locate="),
     "neither-files-nor-store": (GOOD.format(name="neither", more="").replace(", files=files", ""), "files= or store="),
 }
 
@@ -117,6 +121,36 @@ def test_a_backend_whose_sdk_is_missing_is_listed_with_the_command_that_mends_it
     done = site.run("ls", "--config", str(tmp_path / "storage.yaml"))
     assert done.returncode == 10
     assert "pip install 'needs-sdk[sdk]'" in done.stderr
+
+
+def test_an_sdk_within_a_package_that_is_missing_is_missing(site):
+    site.install("needs-sdk", GOOD.format(name="sdk", more=", requires=('no_such_parent.child',)"))
+    assert "no_such_parent.child" in site.backends()["sdk of needs-sdk"]["problem"]
+
+
+def test_a_plugin_that_cannot_be_used_takes_no_addresses_away(site, tmp_path):
+    more = ", requires=('an_sdk_nobody_has',), schemes=('file',), locate=str"
+    site.install("aaa-first", GOOD.format(name="aaa", more=more))
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path / "site")!r})
+import storage_plugins
+try: storage_plugins.load("file:///nowhere/x.nc")
+except storage_plugins.StorageError as error: print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "AssemblyNotFound\n"
+
+
+def test_a_backend_that_fails_to_open_is_told_as_its_own_fault(site, tmp_path):
+    site.install(
+        "fails-later",
+        GOOD.format(name="later", more="").replace("raise storage_plugins.NotSupported", "raise KeyError"),
+    )
+    (tmp_path / "storage.yaml").write_text("stores: {a: {backend: later}, b: {backend: local, root: x}}")
+    done = site.run("stores", "--config", str(tmp_path / "storage.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "'later' failed to open: KeyError" in done.stdout
+    assert "file://" in done.stdout
 
 
 def test_the_list_for_people_says_what_is_wrong_and_what_to_do(site):

@@ -1,5 +1,6 @@
 """Receipts are written once and found again; the cache holds verified bytes only."""
 
+import concurrent.futures
 import dataclasses
 import logging
 import multiprocessing
@@ -224,3 +225,41 @@ def test_what_crashes_left_behind_is_swept_after_a_day(uploaded, tmp_path):
     store.load(made)
     assert not old.exists()
     assert new.exists()
+
+
+def test_hostile_receipts_are_passed_over(tmp_path, caplog):
+    receipts = Receipts(tmp_path)
+    receipts.write(receipt(1))
+    folder = tmp_path / "assy_X.nc"
+    (folder / "deep.yaml").write_text("[" * 100_000)
+    (folder / "list.yaml").write_text("sha256: [a, b]\nsha1: [c]\n")
+    whole = next(
+        path for path in folder.iterdir() if "@" not in path.name and path.name.startswith(receipt(1).sha256[:16])
+    )
+    (folder / "elsewhere.yaml").write_text(whole.read_text().replace("assy_X.nc", "../secret.txt"))
+    assert receipts.of("assy_X.nc") == [receipt(1)]
+
+
+def test_a_receipt_spoilt_by_a_crash_is_written_anew(tmp_path):
+    receipts = Receipts(tmp_path)
+    receipts.write(receipt(1))
+    for path in (tmp_path / "assy_X.nc").iterdir():
+        path.write_bytes(b"")
+    assert receipts.of("assy_X.nc") == []
+    receipts.write(receipt(1))
+    assert receipts.of("assy_X.nc") == [receipt(1)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_adopting_a_file_leaves_the_umask_alone(memory_store, tmp_path):
+    store = memory_store(MemoryFiles())
+    store.settings = store.settings.model_copy(update={"cache": "shared"})
+    receipts = [store.upload(make_assembly(seed), "X") for seed in range(12)]
+    previous = os.umask(0o027)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            paths = list(pool.map(store.fetch, receipts))
+        assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o640}
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(previous)

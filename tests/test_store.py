@@ -1,5 +1,7 @@
 """What every store does, on each backend: these tests know no backend."""
 
+import concurrent.futures
+import dataclasses
 import hashlib
 import pickle
 
@@ -299,3 +301,55 @@ def test_a_receipt_is_written_beside_the_yaml_and_loads_without_the_store(store,
 
 def test_every_store_is_an_assembly_store(store):
     assert isinstance(store, storage_plugins.AssemblyStore)
+
+
+def test_a_files_key_uploaded_as_such_answers_to_its_identifier(store, assembly, tmp_path):
+    path = tmp_path / "x.nc"
+    assembly.reset_index(["presentation", "neuroid"]).to_netcdf(path, engine="netcdf4")
+    store.upload_file(path, "assy_a_b.nc")
+    assert store.load("a.b").shape == (6, 3)
+    assert len(store.versions("a.b")) == 1
+    store.upload(assembly, "a.b")
+    xr.testing.assert_identical(store.load("a.b"), assembly)
+
+
+def test_a_receipt_from_outside_never_becomes_a_path(store, assembly, tmp_path):
+    receipt = store.upload(assembly, "X")
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    for key in ("../secret.txt", "../../evil.nc", "/etc/passwd", ".versions/x"):
+        forged = dataclasses.replace(receipt, key=key, version_id=None, sha256="0" * 64, sha1="0" * 40)
+        for call in (store.fetch, store.load):
+            with pytest.raises(InvalidIdentifier):
+                call(forged)
+
+
+def test_lazy_and_eager_loads_and_uploads_in_threads_do_not_disturb_each_other(store, assembly, tmp_path):
+    receipt = store.upload(assembly, "X")
+    path = tmp_path / "x.nc"
+    path.write_bytes(store.load_file(receipt).read_bytes())
+
+    def work(number):
+        if number % 3 == 0:
+            return (store.load(receipt, chunks={}).values == assembly.values).all()
+        if number % 3 == 1:
+            return store.load(receipt).identical(assembly)
+        return store.upload(path, "X") == receipt
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(60)))
+
+
+def test_a_lazy_assembly_that_loads_from_a_store_can_itself_be_uploaded(store, assembly):
+    dask_array = pytest.importorskip("dask.array")
+    dask = pytest.importorskip("dask")
+    receipt = store.upload(assembly, "X")
+    values = dask.delayed(lambda: store.load(receipt).values)()
+    lazy = xr.DataArray(dask_array.from_delayed(values, (6, 3), float), dims=("a", "b"))
+    xr.testing.assert_identical(store.load(store.upload(lazy, "Y")), lazy.compute())
+
+
+def test_a_lazy_assembly_survives_a_pickle_and_honours_chunks(store, assembly):
+    receipt = store.upload(assembly, "X")
+    lazy = pickle.loads(pickle.dumps(store.load(receipt, chunks={"presentation": 2})))
+    assert lazy.chunks == ((2, 2, 2), (3,))
+    xr.testing.assert_identical(lazy.compute(), assembly)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import url2pathname
 
 from pydantic import Field
@@ -31,7 +31,7 @@ def _locate(uri: str) -> storage_plugins.Location:
     if not folder or not key:
         raise ValueError("it names no file")
     version_id = parse_qs(parts.query).get("versionId", [None])[0]
-    return storage_plugins.Location({"root": str(Path(url2pathname(folder)))}, key, version_id)
+    return storage_plugins.Location({"root": str(Path(url2pathname(folder)))}, unquote(key), version_id)
 
 
 @storage_plugins.hookimpl

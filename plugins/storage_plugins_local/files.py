@@ -24,6 +24,7 @@ from storage_plugins.atomic import TEMPORARY, disk_errors, sweep, sync_folder, t
 
 _BLOCK = 1 << 20
 _VERSION_ID = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{12})")
+_NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
 _RECORD = "receipt.json"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.ENOTDIR)  # EACCES: what Windows says
 
@@ -32,7 +33,7 @@ class LocalFiles(FileOperations):
     """The files below one folder."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100  one address for one folder, without ".."
 
     @property
     def address(self) -> str:
@@ -53,6 +54,7 @@ class LocalFiles(FileOperations):
             number = self._claim(key, source.blocks(), metadata, only=1 if if_absent else None)
             if number is None:
                 raise AlreadyExists(f"{key} is in {self.root} already")
+            sweep(self.root)
             self._show(key, number)
         return f"{number}-{source.sha256[:12]}"
 
@@ -66,7 +68,7 @@ class LocalFiles(FileOperations):
         if_match: str | None = None,
     ) -> Content:
         """Read a version's file."""
-        path, version = self.local_file(key, version_id)
+        path, version, _ = self._find(key, version_id)
 
         def blocks() -> Iterator[bytes]:
             with disk_errors(f"read {key} in {self.root}"), path.open("rb") as file:
@@ -78,20 +80,28 @@ class LocalFiles(FileOperations):
 
         return Content(version, blocks(), private=False)
 
-    def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version]:
-        """Return a version's own file: it is never changed, so it is read where it lies."""
+    def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
+        """Return a version's own file: it is never changed, so it is read where it lies.
+
+        None for a file put there by hand, which may be changed at any time.
+        """
+        path, version, plain = self._find(key, version_id)
+        return None if plain else (path, version)
+
+    def _find(self, key: str, version_id: str | None) -> tuple[Path, Version, bool]:
+        """Return a version's file, its description, and whether it is one put there by hand."""
         with disk_errors(f"look for {key} in {self.root}"):
             numbers = self._numbers(key)
             if version_id is None:
                 if numbers:
-                    return self._data(key, numbers[0]), self._version(key, numbers[0])
+                    return self._data(key, numbers[0]), self._version(key, numbers[0]), False
             elif (match := _VERSION_ID.fullmatch(version_id)) and (number := int(match[1])) in numbers:
                 version = self._version(key, number)
                 if version.version_id == version_id:
-                    return self._data(key, number), version
+                    return self._data(key, number), version, False
             plain = None if numbers else self._plain_file(key)
             if plain is not None and version_id in (None, plain.version_id):
-                return self.root / key, plain
+                return self.root / key, plain, True
         what = f"{key} has no version {version_id}" if version_id and numbers else f"There is no {key}"
         missing = "" if self.root.is_dir() else ": that folder does not exist"
         raise AssemblyNotFound(f"{what} in {self.root}{missing}")
@@ -131,7 +141,7 @@ class LocalFiles(FileOperations):
             _write(unfinished / _RECORD, iter([record]))
             sync_folder(unfinished)
             while True:
-                number = only or max(self._numbers(key), default=0) + 1
+                number = only or self._next_number(key)
                 if _renamed(unfinished, versions / f"{number:06d}"):
                     sync_folder(versions)
                     if number == 1:  # the key's own folder is new as well
@@ -142,6 +152,10 @@ class LocalFiles(FileOperations):
                     return None
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _next_number(self, key: str) -> int:
+        taken = (path.name for path in _entries(self._versions_folder(key)) if _NUMBER.fullmatch(path.name))
+        return max(map(int, taken), default=0) + 1
 
     def _adopt_plain_file(self, key: str) -> None:
         """Make a file put there by hand the first version, so that nothing later replaces it."""
@@ -168,9 +182,9 @@ class LocalFiles(FileOperations):
         return self.root / ".versions" / key
 
     def _numbers(self, key: str) -> list[int]:
-        """Return the numbers of all versions, newest first."""
-        names = (path.name for path in _entries(self._versions_folder(key)))
-        return sorted((int(name) for name in names if name.isdecimal() and name.isascii()), reverse=True)
+        """Return the numbers of all versions, newest first; a folder that lost its data is none."""
+        names = (path.name for path in _entries(self._versions_folder(key)) if _NUMBER.fullmatch(path.name))
+        return sorted((n for n in map(int, names) if self._data(key, n).is_file()), reverse=True)
 
     @staticmethod
     def _data_name(key: str) -> str:
@@ -246,7 +260,7 @@ def _entries(folder: Path) -> list[Path]:
 def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # a version without a record is still a version
     return record if isinstance(record, dict) else {}
 

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, field_validator
 
 from storage_plugins import Location, StoreSettings
 
@@ -25,7 +25,7 @@ class S3Settings(StoreSettings):
     anonymous: Literal["auto", "always", "never"] = Field(
         "auto", description="auto: use credentials if there are any and they help"
     )
-    requester_pays: bool = Field(False, description="accept the bucket's charges for requests")
+    requester_pays: StrictBool = Field(False, description="accept the bucket's charges for requests")
 
     @field_validator("bucket", "prefix")
     @classmethod

@@ -225,16 +225,12 @@ def load(
     **pin: Any,
 ) -> None:
     """Load the assembly IDENTIFIER, verified, and print what it is, or write its file with -o."""
-    from .. import codec
-    from ..identifiers import assembly_key
-
     with _opened(store_name, config, as_json) as store:
-        prefix = store.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
-        path = store.fetch(assembly_key(identifier, prefix), **pin)
-    if output is None and not as_json:
-        click.echo(repr(codec.decode(path)))
-    else:
-        _deliver(path, output, force, as_json)
+        if output is None and not as_json:
+            click.echo(repr(store.load(identifier, assembly_prefix=assembly_prefix, **pin)))
+            return
+        path = store.load_file(identifier, assembly_prefix=assembly_prefix, **pin)
+    _deliver(path, output, force, as_json)
 
 
 @cli.command()

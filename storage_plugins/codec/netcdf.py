@@ -15,7 +15,7 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..atomic import from_os_error
 from ..errors import EncodingError, NotSupported, QuotaExceeded, StorageError
 from ..identifiers import check_identifier
 
@@ -66,17 +67,23 @@ def encode(
             f"{identifier} is a {type(assembly).__name__}, not a DataArray",
             hint="Wrap it: xarray.DataArray(…).",
         )
+    if isinstance(drop_attrs, str):
+        raise TypeError("drop_attrs is a list of names")
     unknown = [name for name in drop_attrs if name not in assembly.attrs]
     if unknown:
         raise EncodingError(f"drop_attrs names {unknown[0]!r}, which is no attribute of {identifier}")
-    assembly = _plain(assembly)
-    for name in drop_attrs:
-        del assembly.attrs[name]
+    for name, extra in extras.items():
+        check_identifier(name)
+        if not isinstance(extra, xr.DataArray):
+            raise EncodingError(f"{identifier}: the extra {name!r} is a {type(extra).__name__}, not a DataArray")
+    # computed before the lock is taken: what is computed may itself load from a store
+    plain = _plain(assembly)
+    plain.attrs = {name: value for name, value in plain.attrs.items() if name not in drop_attrs}
+    plain_extras = {name: _plain(extra) for name, extra in extras.items()}
     with _lock:
-        _write(assembly, path, identifier, group=None)
-        for name, extra in extras.items():
-            check_identifier(name)
-            _write(_plain(extra), path, f"{identifier}, extra {name!r}", group=name)
+        _write(plain, path, identifier, group=None)
+        for name, extra in plain_extras.items():
+            _write(extra, path, f"{identifier}, extra {name!r}", group=name)
     return None
 
 
@@ -110,17 +117,18 @@ def decode_extras(path: Path) -> dict[str, xr.DataArray]:
 
 def check(path: Path) -> None:
     """Raise EncodingError unless the file at ``path`` holds an assembly, without reading its data."""
-    _open(path, None, {}, what=path.name).close()
+    with _lock:
+        _open(path, None).close()
 
 
 def _plain(assembly: xr.DataArray) -> xr.DataArray:
-    """Return a copy without subclass behaviour, without other libraries' encoding hints."""
+    """Return a copy in memory, without subclass behaviour and other libraries' encoding hints."""
     plain = xr.DataArray(assembly.variable, coords=assembly.coords, name=assembly.name)
     plain.attrs = dict(assembly.attrs)
     plain.encoding = {}
     for name in plain.coords:
         plain.coords[name].encoding = {}
-    return plain
+    return plain.compute()
 
 
 def _write(assembly: xr.DataArray, path: Path, identifier: str, group: str | None) -> None:
@@ -213,25 +221,62 @@ def _only_text(coord: xr.DataArray) -> bool:
 
 def _read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
     with _lock:
-        dataset = _open(path, group, chunks, what=path.name)
+        dataset = _open(path, group)
         try:
             assembly = _assembly_of(dataset, path)
+            if chunks is None:
+                assembly.load()
+            else:
+                for coord in assembly.coords.values():
+                    coord.load()
+            source = _Blocks(path, group, assembly.name, assembly.shape, assembly.dtype)
+            stored = assembly.encoding.get("chunksizes") or assembly.shape
             description = _description(dataset)
-            if description is not None:
-                assembly = _restored(assembly, description)
-            return assembly.load() if chunks is None else assembly
-        except StorageError:
-            raise
         except Exception as error:
             raise EncodingError(f"{path.name} cannot be read as an assembly: {error}") from error
         finally:
-            if chunks is None:
+            dataset.close()
+    if chunks is not None:
+        assembly = assembly.copy(data=source.as_dask(chunks, assembly.dims, stored))
+    try:
+        return assembly if description is None else _restored(assembly, description)
+    except Exception as error:
+        raise EncodingError(f"{path.name} cannot be read as an assembly: {error}") from error
+
+
+class _Blocks:
+    """An assembly's data in its file, read block by block.
+
+    The file is opened and closed for each block, under the lock. xarray keeps files open and closes them
+    whenever an array is collected, without a lock: HDF5 crashes if another thread is in it at that moment.
+    """
+
+    def __init__(self, path: Path, group: str | None, name: Any, shape: tuple[int, ...], dtype: Any) -> None:
+        self.path, self.group, self.name, self.shape, self.dtype = path, group, name, shape, dtype
+        self.ndim = len(shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        with _lock:
+            dataset = _open(self.path, self.group)
+            try:
+                return dataset[self.name].variable[key].values
+            finally:
                 dataset.close()
 
+    def as_dask(self, chunks: Any, dims: tuple[Any, ...], stored: tuple[int, ...]) -> Any:
+        """Return a dask array. A mapping gives sizes by dimension; the file's own chunks for those not named."""
+        import dask.array
 
-def _open(path: Path, group: str | None, chunks: Any, *, what: str) -> xr.Dataset:
+        from_array: Any = dask.array.from_array  # untyped
+
+        if isinstance(chunks, Mapping):
+            chunks = tuple(chunks.get(dim, size or -1) for dim, size in zip(dims, stored, strict=True))
+        return from_array(self, chunks=chunks, asarray=False, lock=False)
+
+
+def _open(path: Path, group: str | None) -> xr.Dataset:
     with _readable(path):
-        dataset = xr.open_dataset(path, group=group, chunks=chunks, engine="netcdf4")
+        dataset = xr.open_dataset(path, group=group, engine="netcdf4")
     try:
         _assembly_of(dataset, path)
     except BaseException:
@@ -240,21 +285,20 @@ def _open(path: Path, group: str | None, chunks: Any, *, what: str) -> xr.Datase
     return dataset
 
 
-class _readable:  # noqa: N801
-    """Turns what the netCDF library says of a file it cannot read into an EncodingError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, StorageError):
-            raise EncodingError(
-                f"{self.path.name} is no netCDF file that can be read: {error}",
-                hint="Only netCDF files hold assemblies; keep other files with upload_file and fetch.",
-            ) from error
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the netCDF library says of a file it cannot read into this package's errors."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except PermissionError as error:
+        raise from_os_error(error, f"read {path.name}") from error
+    except Exception as error:
+        raise EncodingError(
+            f"{path.name} is no netCDF file that can be read: {error}",
+            hint="Only netCDF files hold assemblies; keep other files with upload_file and fetch.",
+        ) from error
 
 
 def _assembly_of(dataset: xr.Dataset, path: Path) -> xr.DataArray:
