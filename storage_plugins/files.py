@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from .atomic import disk_errors
 from .errors import IntegrityError
 from .protocol import Version
 
@@ -61,7 +62,7 @@ class Source:
             IntegrityError: the file was changed since it was hashed.
         """
         sha256, done = hashlib.sha256(), 0
-        with self.path.open("rb") as file:
+        with disk_errors(f"read {self.path.name}"), self.path.open("rb") as file:
             block = file.read(size)
             while block:
                 sha256.update(block)

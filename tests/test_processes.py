@@ -120,7 +120,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT")
-def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, moto, bucket):
+def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, moto, bucket, s3_client):
     config = tmp_path / "storage.yaml"
     config.write_text(f"stores: {{a: {{backend: s3, bucket: {bucket}, endpoint_url: '{moto}'}}}}")
     with (tmp_path / "large.bin").open("wb") as file:
@@ -137,5 +137,6 @@ def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, moto, b
     store = storage_plugins.open_store(config=config)
     if process.returncode != 0:  # else it was faster than the signal
         assert process.returncode == 130
-        assert told.decode().strip().splitlines()[-1] == "Interrupted; nothing half-done was left."
+        assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
         assert store.file_names() == []
+        assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []

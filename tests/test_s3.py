@@ -409,3 +409,75 @@ def test_threads_share_a_store(open_lab):
         thread.join()
     assert errors == []
     assert len({receipt.version_id for receipt in receipts.values()}) == 16
+
+
+def test_answers_that_are_not_wanted_free_their_connection(open_lab, tmp_path):
+    (tmp_path / "large.bin").write_bytes(b"x" * (4 << 20))
+    store = open_lab()
+    store.upload_file(tmp_path / "large.bin")
+    paths = {store.fetch("large.bin", newest=True) for _ in range(40)}  # more than the pool has connections
+    assert len(paths) == 1
+
+
+def test_an_object_replaced_while_it_is_read_is_an_integrity_error(open_lab, s3_client, aws_credentials, tmp_path):
+    bucket = f"unversioned-{tmp_path.name[-20:].strip('_').replace('_', '-')}"
+    s3_client.create_bucket(Bucket=bucket)
+    (tmp_path / "f").write_bytes(b"first")
+    files = open_lab(bucket=f"{bucket}/brain").files
+    s3_client.put_object(Bucket=bucket, Key="brain/f", Body=b"first")
+    with files.read("f") as content:
+        etag = content.version.etag
+    s3_client.put_object(Bucket=bucket, Key="brain/f", Body=b"other")
+    with pytest.raises(IntegrityError, match="replaced"):
+        files.read("f", start=2, if_match=etag)
+
+
+@pytest.mark.parametrize("process", ["false", "echo nonsense", "no-such-command-anywhere"])
+def test_credentials_that_cannot_be_had_do_not_stand_before_public_data(open_lab, s3_client, bucket, home, process):
+    open_lab().upload(make_assembly(), "X")
+    open_lab().upload(make_assembly(1), "Private")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    (home / ".aws" / "credentials").write_text(f"[default]\ncredential_process = {process}\n")
+    xr.testing.assert_identical(open_lab().load("X"), make_assembly())
+    with pytest.raises(AccessDenied, match="could not be had"):
+        open_lab().load("Private")
+
+
+@pytest.mark.parametrize(
+    "answer", [(403, "AccessDenied"), (404, "404"), (405, "MethodNotAllowed"), (501, "NotImplemented")]
+)
+def test_a_server_that_does_not_tell_its_versioning_counts_as_unversioned(open_lab, proxy, answer):
+    proxy.refuse = lambda method, path: answer if path.endswith("?versioning") else None
+    store = open_lab(endpoint_url=proxy.url)
+    store.upload(make_assembly(1), "X")
+    with pytest.raises(AlreadyExists):
+        store.upload(make_assembly(2), "X")
+
+
+def test_a_file_that_vanishes_before_it_is_sent_is_told(open_lab, tmp_path):
+    for size in (10, 17 << 20):
+        path = tmp_path / "f"
+        path.write_bytes(b"x" * size)
+        store = open_lab()
+        looked = store.files.newest
+
+        def remove_then_look(key, looked=looked, path=path):
+            path.unlink()
+            return looked(key)
+
+        store.files.newest = remove_then_look
+        with pytest.raises(StorageError, match="Cannot read f"):
+            store.upload_file(path)
+
+
+def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for _ in range(60):
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x")
+    proxy.refuse = lambda method, path: (418, "Teapot") if method == "HEAD" else None
+    with pytest.raises(StorageError):
+        open_lab(endpoint_url=proxy.url).versions("X")
+    count = len(proxy.requests)
+    assert count < 40
+    open_lab(endpoint_url=proxy.url).file_names()
+    assert len(proxy.requests) == count + 1

@@ -62,6 +62,29 @@ def test_s3_shows_no_secret(tmp_path, bucket, moto, monkeypatch, everything_logg
         assert TOKEN not in text
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"x-amz-security-token:{TOKEN}\nx-amz-date:1",
+        f"headers={{'X-Amz-Security-Token': b'{TOKEN}', 'a': 'b'}}",
+        f'{{"SecretAccessKey": "{SECRET}", "SessionToken": "{TOKEN}"}}',
+        f"<SecretAccessKey>{SECRET}</SecretAccessKey><SessionToken>{TOKEN}</SessionToken>",
+        f"aws_secret_access_key = {SECRET}",
+        f"sessionToken='{TOKEN}'",
+    ],
+)
+def test_credentials_that_were_refreshed_meanwhile_are_kept_out_of_logs_too(
+    line, tmp_path, bucket, moto, everything_logged
+):
+    path = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": moto})
+    storage_plugins.open_store(config=path).identifiers()
+    for logger in ("botocore.auth", "botocore.endpoint", "botocore.parsers"):
+        logging.getLogger(logger).debug("told: %s", line)
+    assert "told: " in everything_logged.getvalue()
+    assert SECRET not in everything_logged.getvalue()
+    assert TOKEN not in everything_logged.getvalue()
+
+
 class TokenSettings(StoreSettings):
     token: SecretStr | None = None
 

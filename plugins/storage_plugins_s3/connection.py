@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
+import re
 from typing import Any
+
+import botocore.exceptions
+
+from storage_plugins import AccessDenied
 
 from .errors import translated
 from .settings import S3Settings
@@ -17,7 +21,6 @@ class Connection:
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
         self._made: dict[tuple[int, bool], Any] = {}
-        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self._settings}
@@ -29,34 +32,50 @@ class Connection:
         """Return this process's filesystem; without credentials if asked, or if there are none."""
         anonymous = anonymous or self._settings.anonymous == "always"
         place = (os.getpid(), anonymous)  # a connection does not survive a fork
-        with self._lock:
-            if place not in self._made:
-                with translated("the bucket", self._settings.address):
-                    self._made[place] = self._make(anonymous)
-            return self._made[place]
+        made = self._made.get(place)
+        if made is None:
+            # without a lock, which a child forked at this moment would inherit locked; two threads may make
+            # one each, and the first is kept: nothing is connected yet
+            with translated("the bucket", self._settings.address):
+                made = self._made.setdefault(place, self._make(anonymous))
+        return made
 
     def may_try_anonymously(self) -> bool:
         """Whether a refusal of signed requests is worth a second try without signature."""
-        return self._settings.anonymous == "auto" and not self.is_anonymous(self.filesystem())
+        signed = self._made.get((os.getpid(), False))  # None: the credentials could not be had
+        return self._settings.anonymous == "auto" and (signed is None or not self.is_anonymous(signed))
 
     @staticmethod
     def is_anonymous(filesystem: Any) -> bool:
         """Whether the filesystem sends no credentials."""
         return bool(filesystem.anon)
 
+    def _has_credentials(self, session: Any) -> bool:
+        """Look through the standard AWS chain."""
+        from fsspec.asyn import get_loop, sync
+
+        try:
+            credentials = sync(get_loop(), session.get_credentials)
+            if credentials is not None:
+                sync(get_loop(), credentials.get_frozen_credentials)
+        except botocore.exceptions.ProfileNotFound:
+            raise
+        except Exception as error:  # a process, a file or a sign-in that is not as it should be
+            raise AccessDenied(
+                f"The credentials for {self._settings.address} could not be had: {error}",
+                hint="Mend them with `aws configure` or `aws sso login`, or name another profile: in storage.yaml.",
+            ) from error
+        return credentials is not None
+
     def _make(self, anonymous: bool) -> Any:
         import aiobotocore.session
         import s3fs
-        from fsspec.asyn import get_loop, sync
 
         settings = self._settings
         session = aiobotocore.session.AioSession(profile=settings.profile)
         if not anonymous:
-            credentials = sync(get_loop(), session.get_credentials)
-            if credentials is not None:
-                frozen = sync(get_loop(), credentials.get_frozen_credentials)
-                _keep_out_of_logs(frozen.secret_key, frozen.token)
-            elif settings.anonymous == "auto":
+            _keep_secrets_out_of_logs()
+            if not self._has_credentials(session) and settings.anonymous == "auto":
                 anonymous = True
         region = settings.region or session.get_config_variable("region") or "us-east-1"
         filesystem = s3fs.S3FileSystem(
@@ -83,19 +102,20 @@ class Connection:
         return filesystem
 
 
-class _Redacting(logging.Filter):
-    """Replaces known secrets in what botocore logs at DEBUG: it logs whole headers."""
+_SECRET = re.compile(
+    r"""(?ix) ( (?: x-amz-security-token | secret_?access_?key | session_?token )
+        ["']? \s* [:=>] \s* b?["']? ) [^\s"',}<&]+"""
+)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.secrets: set[str] = set()
+
+class _Redacting(logging.Filter):
+    """Takes secrets out of what botocore logs at DEBUG: it logs whole headers and answers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if any(secret in text for secret in self.secrets):
-            for secret in self.secrets:
-                text = text.replace(secret, "…")
-            record.msg, record.args = text, None
+        shown = _SECRET.sub(r"\1…", text)
+        if shown != text:
+            record.msg, record.args = shown, None
         return True
 
 
@@ -118,8 +138,7 @@ _LOGGERS = (
 )
 
 
-def _keep_out_of_logs(*secrets: str | None) -> None:
-    _redacting.secrets.update(secret for secret in secrets if secret)
+def _keep_secrets_out_of_logs() -> None:
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if _redacting not in logger.filters:

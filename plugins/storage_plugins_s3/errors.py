@@ -13,6 +13,7 @@ from storage_plugins import (
     AssemblyNotFound,
     ConfigError,
     IntegrityError,
+    NotSupported,
     QuotaExceeded,
     RateLimited,
     StorageError,
@@ -29,6 +30,7 @@ _DENIED = {
     "InvalidToken",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
+    "400",  # to HEAD: expired credentials, with no body to say so
     "401",
     "403",
 }
@@ -39,6 +41,7 @@ _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412"}
 _ROOM = {"QuotaExceeded", "EntityTooLarge"}
 
 _HINTS = {
+    "400": "The credentials may have expired: sign in again.",
     "ExpiredToken": "The credentials have expired: sign in again (for SSO: aws sso login).",
     "InvalidAccessKeyId": "The access key is not known there: check the profile, or AWS_ACCESS_KEY_ID.",
     "SignatureDoesNotMatch": "The secret key does not fit the access key: check the profile, or AWS_SECRET_ACCESS_KEY.",
@@ -88,7 +91,7 @@ def _error(error: Exception, what: str, address: str) -> StorageError:
 
 def _answered(error: botocore.exceptions.ClientError, what: str, address: str) -> StorageError:
     answer = error.response.get("Error", {})
-    code, told = str(answer.get("Code", "")), answer.get("Message", "")
+    code, told = str(answer.get("Code") or ""), answer.get("Message") or ""  # Ceph sends empty ones
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = f"{code}: {told}" if told else code
     if code == "NoSuchBucket":
@@ -113,6 +116,8 @@ def _answered(error: botocore.exceptions.ClientError, what: str, address: str) -
         "IllegalLocationConstraintException",
     ):
         return ConfigError(f"{address} is in another region ({said})", hint="Set region: in storage.yaml.")
+    if code in ("NotImplemented", "501"):
+        return NotSupported(f"{what}: {address} has no such request ({said})")
     if code in _AWAY or status >= 500:
         return StoreUnavailable(f"{address} does not answer as it should ({said})")
     return StorageError(f"{what} in {address} was refused ({said})")

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Self, TypeVar
 
-from storage_plugins import AccessDenied, AssemblyNotFound, Content, FileOperations, Source, Version
+from storage_plugins import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    Content,
+    FileOperations,
+    IntegrityError,
+    NotSupported,
+    Source,
+    Version,
+)
 
 from . import settings as addresses
 from .connection import Connection
@@ -26,6 +38,8 @@ _PART = 8 << 20  # bytes of a part, of which some six are in memory
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_ONCE = 4
 _LOOKS_AT_ONCE = 16
+_SLOWEST = 25_000  # bytes a second below which a body counts as stuck: nothing else times its sending
+_CLEAN_UP = 15.0  # seconds that ctrl-C waits for an upload to be taken back
 T = TypeVar("T")
 
 
@@ -51,7 +65,7 @@ class S3Files(FileOperations):
         if not self._versioned:
             try:
                 answer = self._call("get_bucket_versioning", "the bucket's versioning")
-            except AccessDenied:
+            except (AccessDenied, AssemblyNotFound, NotSupported):  # may not ask, or a server that has no answer
                 return False
             self._versioned = answer.get("Status") == "Enabled"
         return self._versioned
@@ -60,16 +74,9 @@ class S3Files(FileOperations):
         """Upload in one request, or in parts; the server checks an MD5 of each body."""
         condition = {"IfNoneMatch": "*"} if if_absent else {}
         if source.size <= _SINGLE:
-            body = b"".join(source.blocks(_SINGLE))
-            answer = self._call(
-                "put_object",
-                key,
-                Key=self._key(key),
-                Body=body,
-                ContentMD5=_md5(body),
-                Metadata=dict(metadata),
-                **condition,
-            )
+            with translated(key, self.address):
+                filesystem = self._connection.filesystem()
+                answer = _run(filesystem, self._single(filesystem, key, source, dict(metadata), condition))
         else:
             with translated(key, self.address):
                 filesystem = self._connection.filesystem()
@@ -97,13 +104,17 @@ class S3Files(FileOperations):
 
         def ask(anonymous: bool) -> Content:
             filesystem = self._connection.filesystem(anonymous)
-            with translated(key if version_id is None else f"{key}, version {version_id},", self.address):
-                answer = filesystem.call_s3("get_object", Bucket=self._settings.bucket_name, **options)
+            what = key if version_id is None else f"{key}, version {version_id},"
+            try:
+                with translated(what, self.address):
+                    answer = filesystem.call_s3("get_object", Bucket=self._settings.bucket_name, **options)
+            except AlreadyExists as error:  # the condition of if_match
+                raise IntegrityError(f"{what} was replaced in {self.address} while it was read") from error
             whole = answer.get("ContentRange", "").rpartition("/")[2]
             version = _version(answer, size=int(whole) if whole.isdecimal() else answer["ContentLength"])
             # a server that ignores the range sends everything
             skip = start if start and not answer.get("ContentRange") else 0
-            blocks = self._blocks(filesystem, answer["Body"], key, skip)
+            blocks = _Body(filesystem, answer["Body"], key, self.address, skip)
             return Content(version, blocks, private=not self._connection.is_anonymous(filesystem))
 
         return self._reading(ask)
@@ -162,20 +173,37 @@ class S3Files(FileOperations):
                 return ask(True)
             raise
 
+    async def _single(
+        self, filesystem: Any, key: str, source: Source, metadata: dict[str, str], condition: dict[str, str]
+    ) -> dict[str, Any]:
+        """Upload in one request."""
+        body = b"".join(source.blocks(_SINGLE))
+        async with asyncio.timeout(_longest(body)):
+            answer: dict[str, Any] = await filesystem._call_s3(
+                "put_object",
+                Bucket=self._settings.bucket_name,
+                Key=self._key(key),
+                Body=body,
+                ContentMD5=_md5(body),
+                Metadata=metadata,
+                **condition,
+            )
+        return answer
+
     async def _parts(
         self, filesystem: Any, key: str, source: Source, metadata: dict[str, str], condition: dict[str, str]
     ) -> dict[str, Any]:
         """Upload in parts, several at a time, and complete only what is the file that was hashed."""
         place = {"Bucket": self._settings.bucket_name, "Key": self._key(key)}
-        begun = await filesystem._call_s3("create_multipart_upload", **place, Metadata=metadata)
-        place["UploadId"] = begun["UploadId"]
+        beginning = asyncio.create_task(filesystem._call_s3("create_multipart_upload", **place, Metadata=metadata))
         free = asyncio.Semaphore(_PARTS_AT_ONCE)
 
         async def send(number: int, body: bytes) -> dict[str, Any]:
             try:
-                answer = await filesystem._call_s3(
-                    "upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body)
-                )
+                async with asyncio.timeout(_longest(body)):
+                    answer = await filesystem._call_s3(
+                        "upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body)
+                    )
             finally:
                 free.release()
             return {"ETag": answer["ETag"], "PartNumber": number}
@@ -183,6 +211,7 @@ class S3Files(FileOperations):
         tasks: list[asyncio.Task[dict[str, Any]]] = []
         blocks = source.blocks(max(_PART, -(-source.size // _MOST_PARTS)))
         try:
+            place["UploadId"] = (await asyncio.shield(beginning))["UploadId"]
             while True:
                 await free.acquire()  # before the next part is read, so that few are in memory
                 if any(task.done() and task.exception() for task in tasks):
@@ -197,44 +226,11 @@ class S3Files(FileOperations):
             )
             return answer
         except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.shield(_quietly(filesystem._call_s3("abort_multipart_upload", **place)))
+            await _cancelled(tasks)
+            with contextlib.suppress(Exception):  # clean up as far as the server allows; the first error is told
+                place["UploadId"] = (await beginning)["UploadId"]
+                await filesystem._call_s3("abort_multipart_upload", **place)
             raise
-
-    def _blocks(self, filesystem: Any, body: Any, key: str, skip: int) -> Iterator[bytes]:
-        """Yield the body in blocks; the next one is on its way while the last is worked on."""
-
-        async def block() -> bytes:
-            parts, left = [], _BLOCK
-            try:
-                while left and (part := await body.read(left)):
-                    parts.append(part)
-                    left -= len(part)
-            except Exception:
-                if not parts:  # what came before the cut is good; the next call fails again
-                    raise
-            return b"".join(parts)
-
-        def ask() -> Any:
-            return asyncio.run_coroutine_threadsafe(block(), filesystem.loop)
-
-        coming = ask()
-        try:
-            while True:
-                with translated(key, self.address):
-                    data: bytes = coming.result()
-                if not data:
-                    return
-                coming = ask()
-                if skip:
-                    data, skip = data[skip:], max(0, skip - len(data))
-                if data:
-                    yield data
-        finally:
-            coming.cancel()
-            filesystem.loop.call_soon_threadsafe(body.close)
 
     async def _described_versions(self, filesystem: Any, key: str) -> list[Version]:
         found: list[dict[str, Any]] = []
@@ -265,7 +261,11 @@ class S3Files(FileOperations):
                     head = {}  # its record stays unknown
             return _version({**listed, "Metadata": head.get("Metadata", {})}, size=entry["Size"])
 
-        return list(await asyncio.gather(*(describe(entry) for entry in found)))
+        tasks = [asyncio.create_task(describe(entry)) for entry in found]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            await _cancelled(tasks)  # after one failed
 
     async def _listed(self, filesystem: Any, prefix: str) -> list[str]:
         keys: list[str] = []
@@ -294,20 +294,85 @@ def _version(answer: Mapping[str, Any], *, size: int) -> Version:
     )
 
 
+class _Body:
+    """An answer's body in blocks; the next one is on its way while the last is worked on.
+
+    A class, since a generator that was never begun does not run its clean-up when it is closed, and the
+    connection would never come free.
+    """
+
+    def __init__(self, filesystem: Any, body: Any, key: str, address: str, skip: int) -> None:
+        self._loop, self._body, self._key, self._address = filesystem.loop, body, key, address
+        self._skip = skip
+        self._coming: concurrent.futures.Future[bytes] | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        while True:
+            coming = self._coming or self._ask()
+            with translated(self._key, self._address):
+                data = coming.result()
+            if not data:
+                raise StopIteration
+            self._coming = self._ask()
+            if self._skip:
+                data, self._skip = data[self._skip :], max(0, self._skip - len(data))
+            if data:
+                return data
+
+    def close(self) -> None:
+        """End the transfer."""
+        if self._coming is not None:
+            self._coming.cancel()
+        self._loop.call_soon_threadsafe(self._body.close)
+
+    def _ask(self) -> concurrent.futures.Future[bytes]:
+        return asyncio.run_coroutine_threadsafe(self._block(), self._loop)
+
+    async def _block(self) -> bytes:
+        parts: list[bytes] = []
+        left = _BLOCK
+        try:
+            while left and (part := await self._body.read(left)):
+                parts.append(part)
+                left -= len(part)
+        except Exception:
+            if not parts:  # what came before the cut is good; the next call fails again
+                raise
+        return b"".join(parts)
+
+
 def _run(filesystem: Any, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the filesystem's own loop and wait for it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, filesystem.loop)
+    """Run a coroutine in the filesystem's own loop and wait for it; on ctrl-C, for its clean-up too."""
+    ended = threading.Event()
+
+    async def work() -> T:
+        try:
+            return await coroutine
+        finally:
+            ended.set()
+
+    future = asyncio.run_coroutine_threadsafe(work(), filesystem.loop)
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # ctrl-C: what was begun is taken back
+        future.cancel()
+        ended.wait(_CLEAN_UP)
         raise
 
 
-async def _quietly(call: Awaitable[Any]) -> None:
-    """Clean up as far as the server allows; the first error is the one to tell."""
-    with contextlib.suppress(Exception):
-        await call
+async def _cancelled(tasks: list[asyncio.Task[T]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _longest(body: bytes) -> float:
+    """Return the seconds that sending ``body`` may take."""
+    return 60 + len(body) / _SLOWEST
 
 
 def _md5(body: bytes) -> str:

@@ -49,7 +49,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing half-done was left.", err=True)
+        click.echo("Interrupted. What was not finished was taken back.", err=True)
         code = 130
     sys.exit(code)
 
