@@ -73,14 +73,10 @@ class S3Files(FileOperations):
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Upload in one request, or in parts; the server checks an MD5 of each body."""
         condition = {"IfNoneMatch": "*"} if if_absent else {}
-        if source.size <= _SINGLE:
-            with translated(key, self.address):
-                filesystem = self._connection.filesystem()
-                answer = _run(filesystem, self._single(filesystem, key, source, dict(metadata), condition))
-        else:
-            with translated(key, self.address):
-                filesystem = self._connection.filesystem()
-                answer = _run(filesystem, self._parts(filesystem, key, source, dict(metadata), condition))
+        send = self._single if source.size <= _SINGLE else self._parts
+        with translated(key, self.address):
+            filesystem = self._connection.filesystem()
+            answer = _run(filesystem, send(filesystem, key, source, dict(metadata), condition))
         version_id = answer.get("VersionId")
         return str(version_id) if version_id else None
 
@@ -112,9 +108,7 @@ class S3Files(FileOperations):
                 raise IntegrityError(f"{what} was replaced in {self.address} while it was read") from error
             whole = answer.get("ContentRange", "").rpartition("/")[2]
             version = _version(answer, size=int(whole) if whole.isdecimal() else answer["ContentLength"])
-            # a server that ignores the range sends everything
-            skip = start if start and not answer.get("ContentRange") else 0
-            blocks = _Body(filesystem, answer["Body"], key, self.address, skip)
+            blocks = _Body(filesystem, answer["Body"], key, self.address)
             return Content(version, blocks, private=not self._connection.is_anonymous(filesystem))
 
         return self._reading(ask)
@@ -301,26 +295,21 @@ class _Body:
     connection would never come free.
     """
 
-    def __init__(self, filesystem: Any, body: Any, key: str, address: str, skip: int) -> None:
+    def __init__(self, filesystem: Any, body: Any, key: str, address: str) -> None:
         self._loop, self._body, self._key, self._address = filesystem.loop, body, key, address
-        self._skip = skip
         self._coming: concurrent.futures.Future[bytes] | None = None
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> bytes:
-        while True:
-            coming = self._coming or self._ask()
-            with translated(self._key, self._address):
-                data = coming.result()
-            if not data:
-                raise StopIteration
-            self._coming = self._ask()
-            if self._skip:
-                data, self._skip = data[self._skip :], max(0, self._skip - len(data))
-            if data:
-                return data
+        coming = self._coming or self._ask()
+        with translated(self._key, self._address):
+            data = coming.result()
+        if not data:
+            raise StopIteration
+        self._coming = self._ask()
+        return data
 
     def close(self) -> None:
         """End the transfer."""
