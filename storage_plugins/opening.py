@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from .cache import Cache
 from .config import Config, StoreEntry
 from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
+from .file_store import FileStore
 from .plugins import Location, backend_for_uri, find_backend
 from .protocol import Receipt
 from .settings import without_secrets
-from .store import FileStore, PlainStore, Store
+from .store import PlainStore, Store
 
 if TYPE_CHECKING:
     import xarray as xr

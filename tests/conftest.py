@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 import storage_plugins
 from storage_plugins.cache import Cache
 from storage_plugins.config import StoreEntry
-from storage_plugins.store import FileStore
+from storage_plugins.file_store import FileStore
 
 _numbers = itertools.count()
 

@@ -13,6 +13,7 @@ class Proxy:
     Attributes:
         requests: "METHOD path?query" of each.
         refuse: given method and path, returns (status, error code) to answer with, or None.
+        stuck: given method and path, whether to leave the body unread until `go_on` is set.
         change: given method, path and the body that came back, returns the body to send, under the old length.
     """
 
@@ -21,6 +22,8 @@ class Proxy:
         self.headers: list[dict[str, str]] = []
         self.refuse: Callable[[str, str], tuple[int, str] | None] = lambda method, path: None
         self.change: Callable[[str, str, bytes], bytes] = lambda method, path, body: body
+        self.stuck: Callable[[str, str], bool] = lambda method, path: False
+        self.go_on = threading.Event()
         self._target = urlsplit(target)
         proxy = self
 
@@ -48,6 +51,10 @@ class Proxy:
         method, path = handler.command, handler.path
         self.requests.append(f"{method} {path}")
         self.headers.append(dict(handler.headers))
+        if self.stuck(method, path):
+            self.go_on.wait(30)
+            handler.close_connection = True
+            return
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         refusal = self.refuse(method, path)
         if refusal is not None:

@@ -481,3 +481,18 @@ def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp
     assert count < 40
     open_lab(endpoint_url=proxy.url).file_names()
     assert len(proxy.requests) == count + 1
+
+
+@pytest.mark.parametrize("size", [12 << 20, 30 << 20])
+def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, proxy, tmp_path, monkeypatch, size):
+    import storage_plugins_s3.files
+
+    monkeypatch.setattr(storage_plugins_s3.files, "_PATIENCE", 1.0)
+    monkeypatch.setattr(storage_plugins_s3.files, "_SLOWEST", 1 << 30)
+    (tmp_path / "large.bin").write_bytes(b"x" * size)
+    store = open_lab(endpoint_url=proxy.url)
+    store.files.keeps_versions()
+    proxy.stuck = lambda method, path: method == "PUT"
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.upload_file(tmp_path / "large.bin")
+    proxy.go_on.set()

@@ -38,7 +38,8 @@ _PART = 8 << 20  # bytes of a part, of which some six are in memory
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_ONCE = 4
 _LOOKS_AT_ONCE = 16
-_SLOWEST = 25_000  # bytes a second below which a body counts as stuck: nothing else times its sending
+_PATIENCE = 60.0  # seconds for an answer to an upload's request, beside those for its body:
+_SLOWEST = 25_000  # bytes a second below which a body counts as stuck; nothing else times its sending
 _CLEAN_UP = 15.0  # seconds that ctrl-C waits for an upload to be taken back
 T = TypeVar("T")
 
@@ -361,7 +362,7 @@ async def _cancelled(tasks: list[asyncio.Task[T]]) -> None:
 
 def _longest(body: bytes) -> float:
     """Return the seconds that sending ``body`` may take."""
-    return 60 + len(body) / _SLOWEST
+    return _PATIENCE + len(body) / _SLOWEST
 
 
 def _md5(body: bytes) -> str:

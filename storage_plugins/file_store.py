@@ -1,0 +1,372 @@
+"""The `AssemblyStore` written once, over the few file operations that a backend supplies."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .atomic import disk_errors, from_os_error
+from .cache import Cache
+from .errors import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    IdentifierCollision,
+    NotSupported,
+    StorageError,
+)
+from .files import FileOperations, Source
+from .identifiers import assembly_key, check_file_name
+from .pins import Pin, Resolver
+from .protocol import Receipt, Version, record
+from .receipts import Receipts
+from .store import Store
+from .transfer import retrying
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from .config import StoreEntry
+    from .settings import StoreSettings
+
+_log = logging.getLogger(__name__)
+_LOOKS_AT_ONCE = 16  # requests side by side when many small answers are wanted
+
+
+class FileStore(Store):
+    """A store of files: one netCDF file for each version of an assembly.
+
+    Args:
+        entry: where it was configured.
+        settings: its checked settings.
+        files: the backend's file operations.
+        cache: where verified copies are kept.
+        unset: environment variables that its settings name and that are not set.
+    """
+
+    def __init__(
+        self,
+        entry: StoreEntry,
+        settings: StoreSettings,
+        files: FileOperations,
+        *,
+        cache: Cache,
+        unset: Sequence[str] = (),
+    ) -> None:
+        super().__init__(entry, settings)
+        self.files = files
+        self.cache = cache
+        self.receipts = Receipts(entry.receipts)
+        self._unset = tuple(unset)
+
+    @property
+    def address(self) -> str:
+        """The place itself, such as ``s3://bucket/prefix``."""
+        return self.files.address
+
+    def upload(
+        self,
+        assembly: xr.DataArray | str | os.PathLike[str],
+        identifier: str,
+        *,
+        extras: Mapping[str, xr.DataArray] | None = None,
+        assembly_prefix: str | None = None,
+        drop_attrs: Sequence[str] = (),
+        replace: bool | None = None,
+    ) -> Receipt:
+        """Keep an assembly as a new version of ``identifier``; see `Store.upload`."""
+        from . import codec
+
+        prefix = self._prefix(assembly_prefix)
+        key = assembly_key(identifier, prefix)
+        with self._explained(), contextlib.ExitStack() as stack:
+            digest = None
+            if isinstance(assembly, str | os.PathLike):
+                if extras or drop_attrs:
+                    raise TypeError("A file's bytes are kept as they are: extras and drop_attrs need a DataArray")
+                path = _existing_file(assembly)
+                codec.check(path)
+            else:
+                path = stack.enter_context(self.cache.scratch()) / key
+                digest = codec.encode(assembly, path, identifier=identifier, extras=extras or {}, drop_attrs=drop_attrs)
+            return self._keep(key, path, identifier, prefix, digest, replace)
+
+    def load_file(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> Path:
+        """Return an assembly's netCDF file, verified, on this computer; see `Store.load_file`."""
+        pin = Pin(version_id, sha1, sha256)
+        if isinstance(identifier, Receipt):
+            return self._file(check_file_name(identifier.key), self._receipt_pin(identifier, pin), None, newest)
+        return self._file(assembly_key(identifier, self._prefix(assembly_prefix)), pin, identifier, newest)
+
+    def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
+        """Return the versions of ``identifier``, newest first; none for an unknown one."""
+        key = assembly_key(identifier, self._prefix(assembly_prefix))
+        with self._explained():
+            versions = retrying(lambda: list(self.files.versions(key)))
+        return [version for version in versions if version.answers_to(identifier)]
+
+    def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
+        """Return the identifiers of all assemblies with that file name prefix, sorted."""
+        prefix = self._prefix(assembly_prefix)
+        with self._explained():
+            keys = [key for key in self._keys(prefix) if key.endswith(".nc")]
+            with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+                return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
+
+    def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
+        """Return the names of all other files, sorted."""
+        prefix = self._prefix(assembly_prefix)
+        with self._explained():
+            return sorted(key for key in self._keys("") if not (key.startswith(prefix) and key.endswith(".nc")))
+
+    def upload_file(
+        self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
+    ) -> Receipt:
+        """Keep any file, byte for byte; see `Store.upload_file`."""
+        with self._explained():
+            source = _existing_file(path)
+            key = check_file_name(source.name if name is None else name)
+            return self._keep(key, source, key, None, None, replace)
+
+    def fetch(
+        self,
+        name: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        newest: bool = False,
+    ) -> Path:
+        """Return the path of a verified local copy of a file, for reading only; see `Store.fetch`."""
+        pin = Pin(version_id, sha1, sha256)
+        if isinstance(name, Receipt):
+            return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest)
+        return self._file(check_file_name(name), pin, None, newest)
+
+    # uploading
+
+    def _keep(
+        self,
+        key: str,
+        path: Path,
+        identifier: str,
+        prefix: str | None,
+        content_digest: str | None,
+        replace: bool | None,
+    ) -> Receipt:
+        """Make the file at ``path`` a new version of ``key``, unless it is the newest already."""
+        source = self._hashed(path, key)
+        newest = retrying(lambda: self.files.newest(key))
+        if newest is None:
+            self._refuse_other_case(key)
+        else:
+            self._refuse_other_name(newest, key, identifier, prefix)
+            if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
+                _log.info("%s is the newest version of %s in %s already", path.name, identifier, self)
+                return self._receipt_of(newest, key, identifier, source)
+        versioned = self.files.keeps_versions()
+        if newest is not None and not versioned:
+            self._refuse_overwrite(identifier, newest, replace)
+        metadata = record(
+            identifier=identifier,
+            assembly_prefix=prefix,
+            sha1=source.sha1,
+            sha256=source.sha256,
+            size=source.size,
+            content_digest=content_digest,
+        )
+        version_id = self.files.put(key, source, metadata=metadata, if_absent=not versioned)
+        receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
+        self.receipts.write(receipt)
+        level = logging.WARNING if self._entry.implicit else logging.INFO
+        kept = "stored on this computer only; " if self._entry.implicit else ""
+        _log.log(
+            level,
+            "Uploaded %s to store %r, %s (%s%s)",
+            identifier,
+            self.name,
+            self.address,
+            kept,
+            self._entry.origin,
+        )
+        return receipt
+
+    def _is_whole(self, key: str, version: Version) -> bool:
+        """Whether a version that is a file of this computer still has its bytes; others are believed."""
+        with disk_errors(f"read {key}"):
+            local = self.files.local_file(key, version.version_id)
+            return local is None or self.cache.verify(local[0]).hashes.sha256 == version.sha256
+
+    def _hashed(self, path: Path, key: str) -> Source:
+        try:
+            size = path.stat().st_size
+            sent = 0
+
+            def progress(count: int) -> None:
+                nonlocal sent
+                sent += count
+                if self.progress:
+                    self.progress(key, sent, size)
+
+            return Source.of(path, progress)
+        except OSError as error:
+            raise from_os_error(error, f"read {path.name}") from error
+
+    def _refuse_other_name(self, newest: Version, key: str, identifier: str, prefix: str | None) -> None:
+        """Refuse a second name for one file."""
+        recorded = (newest.identifier, newest.assembly_prefix)
+        if None in recorded or prefix is None or recorded == (identifier, prefix):
+            return
+        raise IdentifierCollision(
+            f"{identifier!r} would be kept as {key}, which holds {newest.identifier!r} in {self.address}",
+            hint="Choose another identifier, or upload under the name that is there.",
+        )
+
+    def _refuse_other_case(self, key: str) -> None:
+        """Refuse a name that differs from an existing one in case only: some hosts keep one of them."""
+        try:
+            keys = self._keys("")
+        except (AccessDenied, NotSupported) as error:
+            _log.info("Names that differ in case only cannot be seen in %s (%s)", self.address, error)
+            return
+        for other in keys:
+            if other != key and other.casefold() == key.casefold():
+                raise IdentifierCollision(
+                    f"{key} differs from {other}, which is in {self.address}, in case only",
+                    hint="Choose another identifier, or upload under the name that is there.",
+                )
+
+    def _refuse_overwrite(self, identifier: str, newest: Version, replace: bool | None) -> None:
+        held = newest.sha256 or newest.etag or "unknown"
+        message = f"{identifier} is in {self.address} with other bytes ({held}), and this host keeps no versions"
+        if self.settings.replace if replace is None else replace:
+            raise NotSupported(
+                f"{message}: they would be lost",
+                hint="Turn on versioning there; then each upload is a new version.",
+            )
+        raise AlreadyExists(
+            message, hint="Turn on versioning there, so that nothing is lost, or choose another identifier."
+        )
+
+    def _receipt_of(self, version: Version, key: str, identifier: str, source: Source) -> Receipt:
+        """Return the receipt of a version that is there already, from its writing or made anew."""
+        for receipt in self.receipts.of(key):
+            if (receipt.address, receipt.version_id) == (self.address, version.version_id):
+                return receipt
+        known = Source(source.path, version.size or source.size, version.sha1 or "", version.sha256 or "")
+        created = version.created or datetime.now(UTC)
+        receipt = self._receipt(key, identifier, version.version_id, known, version.content_digest, created)
+        self.receipts.write(receipt)
+        return receipt
+
+    def _receipt(
+        self,
+        key: str,
+        identifier: str,
+        version_id: str | None,
+        source: Source,
+        content_digest: str | None,
+        created: datetime,
+    ) -> Receipt:
+        return Receipt(
+            identifier=identifier,
+            store=self.name,
+            address=self.address,
+            key=key,
+            version_id=version_id,
+            sha1=source.sha1,
+            sha256=source.sha256,
+            size=source.size,
+            content_digest=content_digest,
+            created=created,
+            uri=f"{self.files.uri(key, version_id)}#sha256={source.sha256}",
+        )
+
+    # loading
+
+    def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Path:
+        resolver = Resolver(
+            self.files,
+            self.cache,
+            self.receipts,
+            self.name,
+            shared=self.settings.cache == "shared",
+            progress=self.progress,
+        )
+        with self._explained():
+            return resolver.fetch(key, pin, identifier=identifier, newest=newest).path
+
+    def _receipt_pin(self, receipt: Receipt, pin: Pin) -> Pin:
+        if pin != Pin():
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        # another place's version id says nothing here
+        version_id = receipt.version_id if receipt.address == self.address else None
+        return Pin(version_id, receipt.sha1, receipt.sha256)
+
+    # both
+
+    def _prefix(self, assembly_prefix: str | None) -> str:
+        return self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+
+    def _keys(self, prefix: str) -> list[str]:
+        return retrying(lambda: list(self.files.keys(prefix)))
+
+    def _identifier(self, key: str, prefix: str) -> str:
+        """Return the identifier recorded with a key; what its name says where nothing was recorded."""
+        try:
+            newest = retrying(lambda: self.files.newest(key))
+        except (AccessDenied, AssemblyNotFound):
+            newest = None
+        stem = key.removeprefix(prefix).removesuffix(".nc")
+        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
+        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Add to a refusal what the settings know of it."""
+        try:
+            yield
+        except AccessDenied as error:
+            if error.hint is None:
+                told = [f"Ask {self.settings.contact or 'the owner of the store'} for access."]
+                if self._unset:
+                    told.insert(
+                        0,
+                        f"The environment variable {self._unset[0]}, named in {self._entry.origin}, is not set.",
+                    )
+                error.hint = " ".join(told)
+            raise
+
+
+def _is_same(newest: Version, source: Source, content_digest: str | None) -> bool:
+    """Whether the newest version has this content, so that nothing need be uploaded."""
+    if newest.sha1 is None or newest.sha256 is None:
+        return False
+    if (newest.sha256, newest.size) == (source.sha256, source.size):
+        return True
+    return content_digest is not None and content_digest == newest.content_digest
+
+
+def _existing_file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    with disk_errors(f"read {file}"):
+        if file.is_file():
+            return file
+        if file.exists():
+            raise StorageError(f"{file} is not a file", hint="Upload its files one by one, or pack them first.")
+    raise AssemblyNotFound(f"There is no file {file}")
