@@ -177,7 +177,7 @@ class FileStore(Store):
         else:
             self._refuse_other_name(newest, key, identifier, prefix)
             if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
-                _log.info("%s is the newest version of %s in %s already", path.name, identifier, self)
+                self._tell("The same is the newest already: %s in", identifier)
                 return self._receipt_of(newest, key, identifier, source)
         versioned = self.files.keeps_versions()
         if newest is not None and not versioned:
@@ -193,18 +193,15 @@ class FileStore(Store):
         version_id = self.files.put(key, source, metadata=metadata, if_absent=not versioned)
         receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
         self.receipts.write(receipt)
-        level = logging.WARNING if self._entry.implicit else logging.INFO
-        kept = "stored on this computer only; " if self._entry.implicit else ""
-        _log.log(
-            level,
-            "Uploaded %s to store %r, %s (%s%s)",
-            identifier,
-            self.name,
-            self.address,
-            kept,
-            self._entry.origin,
-        )
+        self._tell("Uploaded %s to", identifier)
         return receipt
+
+    def _tell(self, done: str, identifier: str) -> None:
+        """Log which store and which configuration an upload used; the store nobody configured is a warning."""
+        implicit = self._entry.implicit is not None
+        only = "stored on this computer only; " if implicit else ""
+        level = logging.WARNING if implicit else logging.INFO
+        _log.log(level, f"{done} store %r, %s (%s%s)", identifier, self.name, self.address, only, self._entry.origin)
 
     def _is_whole(self, key: str, version: Version) -> bool:
         """Whether a version that is a file of this computer still has its bytes; others are believed."""
@@ -328,11 +325,13 @@ class FileStore(Store):
 
     def _identifier(self, key: str, prefix: str) -> str:
         """Return the identifier recorded with a key; what its name says where nothing was recorded."""
+        stem = key.removeprefix(prefix).removesuffix(".nc")
+        if "_" not in stem:  # no dot can have become an underscore
+            return stem
         try:
             newest = retrying(lambda: self.files.newest(key))
         except (AccessDenied, AssemblyNotFound):
             newest = None
-        stem = key.removeprefix(prefix).removesuffix(".nc")
         recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
         return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
 
@@ -342,14 +341,11 @@ class FileStore(Store):
         try:
             yield
         except AccessDenied as error:
-            if error.hint is None:
-                told = [f"Ask {self.settings.contact or 'the owner of the store'} for access."]
-                if self._unset:
-                    told.insert(
-                        0,
-                        f"The environment variable {self._unset[0]}, named in {self._entry.origin}, is not set.",
-                    )
-                error.hint = " ".join(told)
+            told = [
+                f"The environment variable {name}, named in {self._entry.origin}, is not set." for name in self._unset
+            ]
+            told.append(error.hint or f"Ask {self.settings.contact or 'the owner of the store'} for access.")
+            error.hint = " ".join(told)
             raise
 
 
