@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from memory_files import MemoryFiles
 from moto.server import ThreadedMotoServer
+from proxy import Proxy
 
 import storage_plugins
 from storage_plugins.cache import Cache
@@ -145,3 +146,29 @@ def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
         return FileStore(entry, StoreSettings(), files, cache=Cache([folder], own=folder))
 
     return make
+
+
+@pytest.fixture
+def proxy(moto: str) -> Iterator[Proxy]:
+    """A proxy before moto that can be told to misbehave."""
+    proxy = Proxy(moto)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def open_lab(tmp_path: Path, bucket: str, moto: str) -> Callable[..., FileStore]:
+    """Open the store of the bucket, with settings of one's own; each time as on a new machine."""
+    count = 0
+
+    def open_lab(**settings):
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"machine-{count}"
+        folder.mkdir()
+        store = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": moto, **settings}
+        store = storage_plugins.open_store(config=write_yaml(folder, store))
+        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        return store
+
+    return open_lab

@@ -1,0 +1,324 @@
+"""What goes wrong with S3: refusals, dead and stuck servers, cut connections, damage, races."""
+
+import re
+import threading
+
+import pytest
+import xarray as xr
+from conftest import make_assembly
+
+from storage_plugins import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    ConfigError,
+    EncodingError,
+    IntegrityError,
+    RateLimited,
+    StorageError,
+    StoreUnavailable,
+)
+
+KEY = "brain/assy_X.nc"
+
+
+def test_a_missing_bucket_is_told(open_lab):
+    for call in (
+        lambda store: store.load("X"),
+        lambda store: store.upload(make_assembly(), "X"),
+        lambda store: store.versions("X"),
+        lambda store: store.identifiers(),
+    ):
+        with pytest.raises(ConfigError, match="no bucket"):
+            call(open_lab(bucket="nobody-made-this"))
+
+
+def test_no_credentials_for_a_private_object(open_lab, home):
+    open_lab().upload(make_assembly(), "X")
+    (home / ".aws" / "credentials").unlink()
+    with pytest.raises(AccessDenied, match=r"private or missing(.|\n)*Ask data@lab.example for access"):
+        open_lab(contact="data@lab.example").load("X")
+    with pytest.raises(AccessDenied, match="needs credentials"):
+        open_lab(anonymous="never").load("X")
+
+
+def test_public_objects_load_without_credentials_and_with_wrong_ones(open_lab, home, s3_client, bucket, proxy):
+    open_lab().upload(make_assembly(), "X")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    proxy.refuse = lambda method, path: None
+    (home / ".aws" / "credentials").unlink()
+    xr.testing.assert_identical(open_lab().load("X"), make_assembly())
+    xr.testing.assert_identical(open_lab(anonymous="always").load("X"), make_assembly())
+
+
+def test_wrong_credentials_do_not_stand_before_public_data(open_lab, s3_client, bucket, proxy):
+    open_lab().upload(make_assembly(), "X")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    signed = []
+
+    def refuse_signed(method, path):
+        if "Authorization" in proxy.headers[-1]:
+            signed.append(path)
+            return 403, "InvalidAccessKeyId"
+        return None
+
+    proxy.refuse = refuse_signed
+    xr.testing.assert_identical(open_lab(endpoint_url=proxy.url).load("X"), make_assembly())
+    assert signed
+    with pytest.raises(AccessDenied):
+        open_lab(endpoint_url=proxy.url, anonymous="never").load("X")
+
+
+def test_a_profile_that_does_not_exist_is_a_config_error(open_lab):
+    with pytest.raises(ConfigError, match="nobody"):
+        open_lab(profile="nobody").load("X")
+
+
+def test_a_profile_is_used(open_lab, home, proxy):
+    with (home / ".aws" / "credentials").open("a") as file:
+        file.write("[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other\n")
+    (home / ".aws" / "config").write_text("[profile other]\nregion = eu-west-3\n")
+    open_lab(endpoint_url=proxy.url, profile="other").identifiers()
+    assert "Credential=AKIAOTHER/" in proxy.headers[-1]["Authorization"]
+    assert "/eu-west-3/s3/" in proxy.headers[-1]["Authorization"]
+    open_lab(endpoint_url=proxy.url, profile="other", region="us-west-2").identifiers()
+    assert "/us-west-2/s3/" in proxy.headers[-1]["Authorization"]
+
+
+def test_a_dead_endpoint_is_unavailable(open_lab, unused_port):
+    store = open_lab(endpoint_url=f"http://127.0.0.1:{unused_port}")
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.load("X", newest=True)
+    with pytest.raises(ConnectionError):
+        store.upload(make_assembly(), "X")
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (403, "AccessDenied", AccessDenied),
+        (400, "ExpiredToken", AccessDenied),
+        (403, "SignatureDoesNotMatch", AccessDenied),
+        (403, "RequestTimeTooSkewed", AccessDenied),
+        (503, "SlowDown", RateLimited),
+        (500, "InternalError", StoreUnavailable),
+        (404, "NoSuchBucket", ConfigError),
+        (404, "NoSuchKey", AssemblyNotFound),
+        (418, "Teapot", StorageError),
+    ],
+)
+def test_what_the_server_refuses_is_typed_with_its_cause(open_lab, proxy, monkeypatch, status, code, error):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    proxy.refuse = lambda method, path: (status, code)
+    with pytest.raises(error) as caught:
+        open_lab(endpoint_url=proxy.url).load("X")
+    assert type(caught.value) is error
+    assert caught.value.__cause__ is not None
+    assert "s3://" in str(caught.value)
+
+
+def test_a_damaged_upload_is_refused_by_the_server_and_keeps_nothing(open_lab, s3_client, bucket, proxy):
+    proxy.refuse = lambda method, path: (400, "BadDigest") if method == "PUT" else None
+    with pytest.raises(IntegrityError, match="did not arrive whole"):
+        open_lab(endpoint_url=proxy.url).upload(make_assembly(), "X")
+    assert s3_client.list_objects_v2(Bucket=bucket).get("Contents", []) == []
+
+
+def test_a_truncated_object_and_nonsense_are_told(open_lab, s3_client, bucket, tmp_path):
+    store = open_lab()
+    receipt = store.upload(make_assembly(), "X")
+    head = s3_client.head_object(Bucket=bucket, Key=KEY)
+    body = s3_client.get_object(Bucket=bucket, Key=KEY)["Body"].read()
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=body[:-10], Metadata=head["Metadata"])
+    with pytest.raises(IntegrityError) as caught:
+        open_lab().load("X")
+    assert receipt.sha256 in str(caught.value)
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"<html>sign in</html>")
+    with pytest.raises(EncodingError, match="no netCDF"):
+        open_lab().load("X")
+    xr.testing.assert_identical(open_lab().load("X", sha1=receipt.sha1), make_assembly())
+
+
+def test_a_connection_cut_again_and_again_still_gives_the_bytes(open_lab, proxy, monkeypatch, tmp_path):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(range(256)) * (5 << 12))
+    receipt = open_lab().upload_file(path)
+    proxy.change = lambda method, path, body: body[: 3 << 20] if "large" in path else body
+    fetched = open_lab(endpoint_url=proxy.url).fetch("large.bin", sha1=receipt.sha1, version_id=receipt.version_id)
+    assert fetched.read_bytes() == path.read_bytes()
+    gets = [headers for headers, request in zip(proxy.headers, proxy.requests, strict=True) if "GET" in request]
+    assert "Range" not in gets[0]
+    (resumed,) = re.fullmatch(r"bytes=(\d+)-", gets[1]["Range"]).groups()
+    assert 1 << 20 <= int(resumed) <= 3 << 20
+    assert gets[1]["If-Match"]
+    assert receipt.version_id in proxy.requests[-1]
+
+
+def test_a_flipped_bit_on_the_way_is_seen(open_lab, proxy):
+    receipt = open_lab().upload(make_assembly(), "X")
+
+    def flip(method, path, body):
+        return body[:500] + bytes([body[500] ^ 1]) + body[501:] if len(body) > 1000 else body
+
+    proxy.change = flip
+    for pin in ({"sha1": receipt.sha1}, {}):
+        with pytest.raises(IntegrityError):
+            open_lab(endpoint_url=proxy.url).load("X", **pin)
+
+
+def test_a_forbidden_listing_stops_neither_load_nor_upload(open_lab, proxy):
+    def refuse(method, path):
+        return (403, "AccessDenied") if "list-type" in path or "?versions" in path else None
+
+    proxy.refuse = refuse
+    store = open_lab(endpoint_url=proxy.url)
+    receipt = store.upload(make_assembly(), "X")
+    other = open_lab(endpoint_url=proxy.url)
+    xr.testing.assert_identical(other.load("X", sha1=receipt.sha1), make_assembly())
+    with pytest.raises(AccessDenied):
+        other.versions("X")
+
+
+def test_a_bucket_that_keeps_no_versions_loses_nothing(open_lab, s3_client, aws_credentials):
+    s3_client.create_bucket(Bucket="no-versions")
+    store = open_lab(bucket="no-versions/brain")
+    receipt = store.upload(make_assembly(1), "X")
+    assert store.upload(make_assembly(1), "X").sha1 == receipt.sha1
+    with pytest.raises(AlreadyExists, match="keeps no versions"):
+        store.upload(make_assembly(2), "X")
+    with pytest.raises(StorageError):
+        store.upload(make_assembly(2), "X", replace=True)
+    xr.testing.assert_identical(open_lab(bucket="no-versions/brain").load("X"), make_assembly(1))
+
+
+def test_racing_first_uploads_to_a_bucket_without_versions_leave_one(open_lab, s3_client, aws_credentials):
+    s3_client.create_bucket(Bucket="race-bucket")
+    stores = [open_lab(bucket="race-bucket/brain") for _ in range(2)]
+    looked = stores[0].files.newest
+
+    def let_the_other_be_first(key):
+        answer = looked(key)
+        stores[1].upload(make_assembly(2), "X")
+        return answer
+
+    stores[0].files.newest = let_the_other_be_first
+    with pytest.raises(AlreadyExists):
+        stores[0].upload(make_assembly(1), "X")
+    xr.testing.assert_identical(open_lab(bucket="race-bucket/brain").load("X"), make_assembly(2))
+
+
+def test_threads_share_a_store(open_lab):
+    store = open_lab()
+    receipts, errors = {}, []
+
+    def work(number):
+        try:
+            receipts[number] = store.upload(make_assembly(number), f"X{number % 4}")
+            assert store.load(receipts[number]).identical(make_assembly(number))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len({receipt.version_id for receipt in receipts.values()}) == 16
+
+
+def test_answers_that_are_not_wanted_free_their_connection(open_lab, tmp_path):
+    (tmp_path / "large.bin").write_bytes(b"x" * (4 << 20))
+    store = open_lab()
+    store.upload_file(tmp_path / "large.bin")
+    paths = {store.fetch("large.bin", newest=True) for _ in range(40)}  # more than the pool has connections
+    assert len(paths) == 1
+
+
+def test_an_object_replaced_while_it_is_read_is_an_integrity_error(open_lab, s3_client, aws_credentials, tmp_path):
+    bucket = f"unversioned-{tmp_path.name[-20:].strip('_').replace('_', '-')}"
+    s3_client.create_bucket(Bucket=bucket)
+    (tmp_path / "f").write_bytes(b"first")
+    files = open_lab(bucket=f"{bucket}/brain").files
+    s3_client.put_object(Bucket=bucket, Key="brain/f", Body=b"first")
+    with files.read("f") as content:
+        etag = content.version.etag
+    s3_client.put_object(Bucket=bucket, Key="brain/f", Body=b"other")
+    with pytest.raises(IntegrityError, match="replaced"):
+        files.read("f", start=2, if_match=etag)
+
+
+@pytest.mark.parametrize("process", ["false", "echo nonsense", "no-such-command-anywhere"])
+def test_credentials_that_cannot_be_had_do_not_stand_before_public_data(open_lab, s3_client, bucket, home, process):
+    open_lab().upload(make_assembly(), "X")
+    open_lab().upload(make_assembly(1), "Private")
+    s3_client.put_object_acl(Bucket=bucket, Key=KEY, ACL="public-read")
+    (home / ".aws" / "credentials").write_text(f"[default]\ncredential_process = {process}\n")
+    xr.testing.assert_identical(open_lab().load("X"), make_assembly())
+    with pytest.raises(AccessDenied, match="could not be had"):
+        open_lab().load("Private")
+
+
+@pytest.mark.parametrize(
+    "answer", [(403, "AccessDenied"), (404, "404"), (405, "MethodNotAllowed"), (501, "NotImplemented")]
+)
+def test_a_server_that_does_not_tell_its_versioning_counts_as_unversioned(open_lab, proxy, answer):
+    proxy.refuse = lambda method, path: answer if path.endswith("?versioning") else None
+    store = open_lab(endpoint_url=proxy.url)
+    store.upload(make_assembly(1), "X")
+    with pytest.raises(AlreadyExists):
+        store.upload(make_assembly(2), "X")
+
+
+def test_a_file_that_vanishes_before_it_is_sent_is_told(open_lab, tmp_path):
+    for size in (10, 17 << 20):
+        path = tmp_path / "f"
+        path.write_bytes(b"x" * size)
+        store = open_lab()
+        looked = store.files.newest
+
+        def remove_then_look(key, looked=looked, path=path):
+            path.unlink()
+            return looked(key)
+
+        store.files.newest = remove_then_look
+        with pytest.raises(StorageError, match="Cannot read f"):
+            store.upload_file(path)
+
+
+def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for _ in range(60):
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x")
+    proxy.refuse = lambda method, path: (418, "Teapot") if method == "HEAD" else None
+    with pytest.raises(StorageError):
+        open_lab(endpoint_url=proxy.url).versions("X")
+    count = len(proxy.requests)
+    assert count < 40
+    open_lab(endpoint_url=proxy.url).file_names()
+    assert len(proxy.requests) == count + 1
+
+
+@pytest.mark.parametrize("size", [12 << 20, 30 << 20])
+def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, proxy, tmp_path, monkeypatch, size):
+    import storage_plugins_s3.files
+
+    monkeypatch.setattr(storage_plugins_s3.files, "_PATIENCE", 1.0)
+    monkeypatch.setattr(storage_plugins_s3.files, "_SLOWEST", 1 << 30)
+    (tmp_path / "large.bin").write_bytes(b"x" * size)
+    store = open_lab(endpoint_url=proxy.url)
+    store.files.keeps_versions()
+    proxy.stuck = lambda method, path: method == "PUT"
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.upload_file(tmp_path / "large.bin")
+    proxy.go_on.set()
