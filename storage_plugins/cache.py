@@ -71,7 +71,8 @@ class Cache:
                 continue
             if sha1 in (None, found.hashes.sha1) and sha256 in (None, found.hashes.sha256):
                 return found
-            self._discard(path, found.hashes)
+            if path.parent.name not in (found.hashes.sha256, found.hashes.sha1):
+                self._discard(path, found.hashes)
         return None
 
     def verify(self, path: Path) -> Cached:

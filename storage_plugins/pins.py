@@ -70,8 +70,9 @@ class Pin:
 
 @dataclasses.dataclass
 class _Search:
-    """What was learnt in the search of one hash: what each version read turned out to be."""
+    """What was learnt in the search of one hash: which versions were tried, and what those read turned out to be."""
 
+    tried: set[str | None] = dataclasses.field(default_factory=set)
     found: dict[str | None, Hashes] = dataclasses.field(default_factory=dict)
     denied: AccessDenied | None = None
     broken: IntegrityError | None = None
@@ -126,8 +127,9 @@ class Resolver:
             return cached
         search = _Search()
         for version_id in self._places(key, pin, search, thorough):
-            if version_id in search.found:
+            if version_id in search.tried:
                 continue
+            search.tried.add(version_id)
             found = self._attempt(key, version_id, search)
             if found is not None and pin.fits(found.hashes):
                 if pin.version_id not in (None, "null", version_id):
@@ -164,7 +166,7 @@ class Resolver:
         rest = [version for version in versions if version not in described]
         if thorough:
             rest += [version for version in described if version not in matching]
-        untried = (version.version_id for version in matching + rest if version.version_id not in search.found)
+        untried = (version.version_id for version in matching + rest if version.version_id not in search.tried)
         yield from itertools.islice(untried, _MOST_DOWNLOADS)
 
     def _attempt(self, key: str, version_id: str | None, search: _Search) -> Cached | None:

@@ -173,6 +173,23 @@ def test_a_version_that_is_denied_does_not_hide_another(bare, store, files, monk
         bare.load("X", sha1=receipts[0].sha1)
 
 
+def test_no_version_is_asked_for_twice(bare, store, files):
+    for seed in (1, 2):
+        store.upload(make_assembly(seed), "X")
+    asked = []
+    read = files.read
+
+    def deny(key, version_id=None, **options):
+        asked.append(version_id)
+        raise AccessDenied("private")
+
+    files.read = deny
+    with pytest.raises(AccessDenied):
+        bare.load("X", version_id="v1", sha1="0" * 40)
+    files.read = read
+    assert asked == ["v1", "v2"]
+
+
 def test_unpinned_takes_the_newest_receipt_and_says_so(store, files, caplog):
     caplog.set_level(logging.INFO)
     receipt = store.upload(make_assembly(1), "X")

@@ -14,7 +14,7 @@ import xarray as xr
 from conftest import make_assembly
 from memory_files import MemoryFiles
 
-from storage_plugins import Receipt
+from storage_plugins import Receipt, StoreUnavailable
 from storage_plugins.cache import Cache
 from storage_plugins.receipts import Receipts
 
@@ -111,6 +111,16 @@ def test_a_cached_file_changed_on_disk_is_not_used_and_is_mended(uploaded, tmp_p
     xr.testing.assert_identical(store.load(made), make_assembly())
     assert str(path) in caplog.text
     assert len(files.reads) == 2
+
+
+def test_two_hashes_that_contradict_each_other_cost_the_cache_nothing(uploaded, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    store, files, made = uploaded
+    store.load(made)
+    files.away = True
+    with pytest.raises(StoreUnavailable):
+        store.load("X", sha256=made.sha256, sha1="0" * 40)
+    xr.testing.assert_identical(store.load("X", sha256=made.sha256), make_assembly())
 
 
 def test_a_warm_load_does_not_hash_again(uploaded, tmp_path, monkeypatch):
