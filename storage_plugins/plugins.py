@@ -180,7 +180,7 @@ def _load(point: importlib.metadata.EntryPoint) -> Plugin:
             plugin,
             name=backend.name,
             backend=backend,
-            problem=f"needs {', '.join(missing)}, which is not installed",
+            problem=f"needs what is not installed: {', '.join(missing)}",
             remedy=f"pip install '{backend.install or ' '.join(missing)}'",
         )
     return dataclasses.replace(plugin, name=backend.name, backend=backend)

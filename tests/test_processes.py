@@ -1,16 +1,17 @@
 """Many processes at once: nothing is lost, and each receipt is of its own bytes."""
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
-from conftest import make_assembly
+from conftest import make_assembly, write_yaml
 
 import storage_plugins
 
@@ -104,7 +105,8 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
             [sys.executable, "-c", KILLED, str(config), str(tmp_path / f"file-{round_}")], stdout=subprocess.PIPE
         )
         assert writer.stdout.readline() == b"ready\n"
-        time.sleep(0.02 + 0.037 * round_)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            writer.wait(timeout=0.02 + 0.037 * round_)  # some moment in the middle of an upload
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
@@ -120,23 +122,26 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT")
-def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, moto, bucket, s3_client):
-    config = tmp_path / "storage.yaml"
-    config.write_text(f"stores: {{a: {{backend: s3, bucket: {bucket}, endpoint_url: '{moto}'}}}}")
+def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, bucket, s3_client):
+    config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})
     with (tmp_path / "large.bin").open("wb") as file:
-        file.truncate(400 << 20)
-    command = [sys.executable, "-c", "from storage_plugins.cli import main; main()"]
+        file.truncate(200 << 20)
+    sending = threading.Event()
+
+    def notice(method, path):
+        if "partNumber=3" in path:
+            sending.set()
+
+    proxy.refuse = notice
     process = subprocess.Popen(
-        [*command, "upload", str(tmp_path / "large.bin"), "--config", str(config)],
+        [sys.executable, "-m", "storage_plugins", "upload", tmp_path / "large.bin", "--config", config],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(2.5)  # somewhere within hashing or sending
+    assert sending.wait(60)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
-    store = storage_plugins.open_store(config=config)
-    if process.returncode != 0:  # else it was faster than the signal
-        assert process.returncode == 130
-        assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
-        assert store.file_names() == []
-        assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+    assert process.returncode == 130
+    assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
+    assert storage_plugins.open_store(config=config).file_names() == []
+    assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
