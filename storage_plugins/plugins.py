@@ -120,13 +120,13 @@ def discover(entry_points: Iterable[importlib.metadata.EntryPoint]) -> tuple[Plu
     return tuple(sorted(settled, key=lambda plugin: (plugin.name, plugin.distribution)))
 
 
-def find_backend(name: str, plugins: Iterable[Plugin] | None = None) -> Backend:
+def find_backend(name: str) -> Backend:
     """Return the usable backend called ``name``.
 
     Raises:
         PluginError: there is none, it is broken, two claim the name, or its SDK is missing.
     """
-    plugins = tuple(installed() if plugins is None else plugins)
+    plugins = installed()
     named = [plugin for plugin in plugins if plugin.name == name]
     usable = [plugin.backend for plugin in named if plugin.backend is not None and plugin.problem is None]
     if usable:

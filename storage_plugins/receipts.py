@@ -72,12 +72,6 @@ class Receipts:
         receipts = [_receipt(versions[copy["sha256"]], copy) for copy in copies if copy["sha256"] in versions]
         return sorted(receipts, key=lambda receipt: receipt.created, reverse=True)
 
-    def keys(self) -> list[str]:
-        """Return every key that has a receipt, sorted."""
-        if self.folder is None or not self.folder.is_dir():
-            return []
-        return sorted(path.name for path in self.folder.iterdir() if path.is_dir())
-
 
 def _write_once(path: Path, values: dict[str, Any]) -> None:
     import yaml
