@@ -56,13 +56,12 @@ def download(
 
     A connection that is cut is taken up where it broke, at the very same version. ``wanted`` is asked
     with the host's first answer; where it says no, nothing is transferred and the bare version comes
-    back. ``progress`` is told bytes done and in all.
+    back. ``progress`` is told bytes done and in all. ``sink`` is unbuffered, so that nothing is left to be
+    written when it is closed after an error.
 
     Returns:
         the version as the host described it, the hashes of what was written, and whether it took
         credentials to read it.
-
-    ``sink`` is unbuffered, so that nothing is left to be written when it is closed after an error.
 
     Raises:
         IntegrityError: the host sent more or fewer bytes than it said, or other bytes after a cut.

@@ -57,9 +57,12 @@ def test_s3_shows_no_secret(tmp_path, bucket, moto, monkeypatch, everything_logg
     assert "botocore" in logged or "PUT" in logged
     assert "CALL: put_object" in logged
     shown += [logged, pickle.dumps(store).decode("latin-1"), pickle.dumps(store.settings).decode("latin-1")]
+    files = pickle.dumps(store.files)
+    shown.append(files.decode("latin-1"))
     for text in shown:
         assert SECRET not in text
         assert TOKEN not in text
+    assert pickle.loads(files).newest(receipt.key).version_id == receipt.version_id
 
 
 @pytest.mark.parametrize(
