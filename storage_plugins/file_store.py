@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .atomic import disk_errors, from_os_error
-from .cache import Cache
+from .cache import Cache, Cached
 from .errors import (
     AccessDenied,
     AlreadyExists,
@@ -94,24 +94,15 @@ class FileStore(Store):
                 codec.check(path)
             else:
                 path = stack.enter_context(self.cache.scratch()) / key
-                digest = codec.encode(assembly, path, identifier=identifier, extras=extras or {}, drop_attrs=drop_attrs)
+                digest = codec.encode(
+                    assembly,
+                    path,
+                    identifier=identifier,
+                    extras=extras,
+                    drop_attrs=drop_attrs,
+                    compression=self.settings.compression,
+                )
             return self._keep(key, path, identifier, prefix, digest, replace)
-
-    def load_file(
-        self,
-        identifier: str | Receipt,
-        *,
-        version_id: str | None = None,
-        sha1: str | None = None,
-        sha256: str | None = None,
-        assembly_prefix: str | None = None,
-        newest: bool = False,
-    ) -> Path:
-        """Return an assembly's netCDF file, verified, on this computer; see `Store.load_file`."""
-        pin = Pin(version_id, sha1, sha256)
-        if isinstance(identifier, Receipt):
-            return self._file(check_file_name(identifier.key), self._receipt_pin(identifier, pin), None, newest)
-        return self._file(assembly_key(identifier, self._prefix(assembly_prefix)), pin, identifier, newest)
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
@@ -155,8 +146,8 @@ class FileStore(Store):
         """Return the path of a verified local copy of a file, for reading only; see `Store.fetch`."""
         pin = Pin(version_id, sha1, sha256)
         if isinstance(name, Receipt):
-            return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest)
-        return self._file(check_file_name(name), pin, None, newest)
+            return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest).path
+        return self._file(check_file_name(name), pin, None, newest).path
 
     # uploading
 
@@ -296,7 +287,24 @@ class FileStore(Store):
 
     # loading
 
-    def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Path:
+    def _verified(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None,
+        sha1: str | None,
+        sha256: str | None,
+        assembly_prefix: str | None,
+        newest: bool,
+    ) -> tuple[str, Cached]:
+        pin, name = Pin(version_id, sha1, sha256), None
+        if isinstance(identifier, Receipt):
+            key, pin = check_file_name(identifier.key), self._receipt_pin(identifier, pin)
+        else:
+            key, name = assembly_key(identifier, self._prefix(assembly_prefix)), identifier
+        return key, self._file(key, pin, name, newest)
+
+    def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Cached:
         resolver = Resolver(
             self.files,
             self.cache,
@@ -306,7 +314,7 @@ class FileStore(Store):
             progress=self.progress,
         )
         with self._explained():
-            return resolver.fetch(key, pin, identifier=identifier, newest=newest).path
+            return resolver.fetch(key, pin, identifier=identifier, newest=newest)
 
     def _receipt_pin(self, receipt: Receipt, pin: Pin) -> Pin:
         if pin != Pin():

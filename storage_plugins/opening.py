@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,10 +75,14 @@ def load(
     except ValueError as error:
         raise InvalidPin(f"{uri} is no {backend.name} address: {error}") from error
     store = _configured(backend.name, location, config)
-    path = store.fetch(
-        location.key, version_id=location.version_id, sha1=hashes.get("sha1"), sha256=hashes.get("sha256")
+    fetch = functools.partial(
+        store.fetch,
+        location.key,
+        version_id=location.version_id,
+        sha1=hashes.get("sha1"),
+        sha256=hashes.get("sha256"),
     )
-    return codec.decode(path, cls=cls, chunks=chunks)
+    return codec.decode(fetch(), cls=cls, chunks=chunks, refetch=fetch)
 
 
 def portable(entry: StoreEntry) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class StoreSettings(BaseModel):
     replace: StrictBool = Field(
         False, description="whether a host without versions may replace an assembly by a changed one"
     )
+    compression: Literal["deflate", "none"] = Field(
+        "deflate", description="of assemblies that are uploaded; none is for speed on a fast local disk"
+    )
     cache: Literal["private", "shared"] = Field(
         "private", description="where copies of what needed credentials may be cached"
     )

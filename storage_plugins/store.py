@@ -6,6 +6,7 @@ operations of a backend; `PlainStore` wraps a backend that brings an `AssemblySt
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .protocol import AssemblyStore, Receipt, Version
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .cache import Cached
     from .config import StoreEntry
     from .settings import StoreSettings
 
@@ -116,7 +118,7 @@ class Store:
         """
         from . import codec
 
-        path = self.load_file(
+        key, cached = self._verified(
             identifier,
             version_id=version_id,
             sha1=sha1,
@@ -124,7 +126,8 @@ class Store:
             assembly_prefix=assembly_prefix,
             newest=newest,
         )
-        return codec.decode(path, cls=cls, chunks=chunks)
+        refetch = functools.partial(self.fetch, key, sha256=cached.hashes.sha256)
+        return codec.decode(cached.path, cls=cls, chunks=chunks, refetch=refetch)
 
     def load_extras(
         self,
@@ -139,7 +142,7 @@ class Store:
         """Return the further assemblies kept in the same file, by name. Arguments and errors as `load`."""
         from . import codec
 
-        path = self.load_file(
+        _, cached = self._verified(
             identifier,
             version_id=version_id,
             sha1=sha1,
@@ -147,7 +150,7 @@ class Store:
             assembly_prefix=assembly_prefix,
             newest=newest,
         )
-        return codec.decode_extras(path)
+        return codec.decode_extras(cached.path)
 
     def load_file(
         self,
@@ -160,7 +163,15 @@ class Store:
         newest: bool = False,
     ) -> Path:
         """Return an assembly's netCDF file, verified, on this computer, for reading only. Errors as `load`."""
-        self._cannot("load_file")
+        _, cached = self._verified(
+            identifier,
+            version_id=version_id,
+            sha1=sha1,
+            sha256=sha256,
+            assembly_prefix=assembly_prefix,
+            newest=newest,
+        )
+        return cached.path
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
@@ -199,6 +210,19 @@ class Store:
     def unpublish(self, identifier: str, *, assembly_prefix: str | None = None) -> None:
         """Make ``identifier`` private again."""
         self._cannot("unpublish")
+
+    def _verified(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None,
+        sha1: str | None,
+        sha256: str | None,
+        assembly_prefix: str | None,
+        newest: bool,
+    ) -> tuple[str, Cached]:
+        """Return an assembly's key, and its verified file on this computer."""
+        self._cannot("load from files")
 
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) cannot {what}")

@@ -32,7 +32,30 @@ def test_brainios_loader_gives_the_same_from_our_file_as_from_its_own(tmp_path, 
     packaging.write_netcdf(assemblies.NeuroidAssembly(plain), tmp_path / "theirs.nc")
     codec.encode(plain, tmp_path / "ours.nc", identifier="X", extras={}, drop_attrs=())
     ours, theirs = (assemblies.NeuroidAssembly.from_files(tmp_path / f"{name}.nc") for name in ("ours", "theirs"))
-    xr.testing.assert_equal(xr.DataArray(ours), xr.DataArray(theirs))
+    xr.testing.assert_identical(ours, theirs)
+    for dim in ours.dims:
+        assert ours.indexes[dim].names == theirs.indexes[dim].names
+        assert list(ours.indexes[dim].dtypes) == list(theirs.indexes[dim].dtypes)
+
+
+def test_the_digest_is_the_same_after_brainio_has_written_and_read_what_it_can(tmp_path, plain):
+    kept = assemblies.NeuroidAssembly(plain.rename("data"))
+    packaging.write_netcdf(kept, tmp_path / "theirs.nc")
+    came = assemblies.NeuroidAssembly.from_files(tmp_path / "theirs.nc")
+    for added_by_the_loader in ("stimulus_set", "stimulus_set_identifier"):
+        del came.attrs[added_by_the_loader]
+    assert codec.content_digest(came) == codec.content_digest(kept)
+
+
+def test_a_brainio_class_that_adds_the_extras_finds_them(tmp_path, plain, caplog):
+    events = xr.DataArray(
+        [0.1, 0.2], dims="event", coords={"neuroid_id": ("event", ["a", "b"]), "n": ("event", [1, 2])}
+    )
+    path = tmp_path / "assy_X.nc"
+    codec.encode(assemblies.SpikeTimesAssembly(events), path, identifier="X", extras={"meta": events * 2})
+    loaded = assemblies.SpikeTimesAssembly.from_files(path)
+    np.testing.assert_array_equal(loaded.attrs["meta"].values, events.values * 2)
+    assert not caplog.records
 
 
 def test_brainios_file_loads_through_a_class_as_brainio_loads_it(tmp_path, plain, store):

@@ -35,6 +35,7 @@ def test_the_object_is_where_brainio_looks_and_describes_itself(open_lab, s3_cli
         "sha1": receipt.sha1,
         "sha256": receipt.sha256,
         "size": str(receipt.size),
+        "content-digest": receipt.content_digest,
     }
 
 
