@@ -323,8 +323,8 @@ def _of_variables(what: str, one: xr.Variable, other: xr.Variable, *, values: bo
         yield f"{what}: attrs {one.attrs} and {other.attrs}"
     if not same_dtype(one.dtype, other.dtype):
         yield f"{what}: dtype {one.dtype} and {other.dtype}"
-    elif values and not same(one.compute().data, other.compute().data):
-        yield f"{what}: values {one.data!r} and {other.data!r}"
+    elif values and not same(here := one.compute().data, there := other.compute().data):
+        yield f"{what}: values {here!r} and {there!r}"
 
 
 def _of_indexes(one: pd.Index, other: pd.Index) -> Iterator[str]:

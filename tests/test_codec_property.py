@@ -1,6 +1,6 @@
 """Any assembly comes back as it was or is refused by name; its digest says what it holds and nothing else.
 
-``STORAGE_PLUGINS_EXAMPLES=20000`` tries as many instead of a few.
+``STORAGE_PLUGINS_EXAMPLES=20000`` tries as many instead of a few; give pytest ``-o faulthandler_timeout=0`` then.
 """
 
 import datetime

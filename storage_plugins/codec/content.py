@@ -190,6 +190,11 @@ def _index_of(assembly: xr.DataArray, name: str, label: str) -> pd.Index[Any] | 
             hint=f"Take the index off: assembly.drop_indexes({name!r}).",
         )
     pandas: pd.Index[Any] = index.to_pandas_index()
+    for given in pandas.names:
+        if given is not None and not isinstance(given, str):
+            raise EncodingError(
+                f"{label}: the index {name!r} has the name {given!r}, which is no str", hint="Rename it."
+            )
     return pandas
 
 

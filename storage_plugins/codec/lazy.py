@@ -56,7 +56,8 @@ class Tiles:
         ]
         bounds = tuple(slice(min(part, default=0), max(part, default=-1) + 1) for part in wanted)
         found = self._read(bounds)
-        return found[tuple(slice(None, None, part.step) if isinstance(part, slice) else 0 for part in key)]
+        steps = (slice(None, None, part.step) if isinstance(part, slice) else 0 for part in key)
+        return found[(*steps, ...)]  # an array even without dimensions
 
     def _read(self, bounds: tuple[slice, ...]) -> Array:
         """Return a part of the array, from the tiles that it touches."""

@@ -31,7 +31,13 @@ class Texts:
     @classmethod
     def of(cls, values: Array) -> Texts:
         """Return the text of an array of str."""
-        codes, table = pd.factorize(values.astype(object).reshape(-1))
+        objects = values.astype(object).reshape(-1)
+        listed = objects.tolist()
+        if "\0" in "".join(listed):  # where older pandas takes a text to end
+            numbers: dict[str, int] = {}
+            codes = np.array([numbers.setdefault(value, len(numbers)) for value in listed], np.intp)
+            return cls(codes, _objects(list(numbers)))
+        codes, table = pd.factorize(objects)
         return cls(codes, _objects(table))
 
     @classmethod
