@@ -16,11 +16,13 @@ import xarray as xr
 from ..atomic import from_os_error, sync_folder, temporary_name
 from ..errors import EncodingError, NotSupported, QuotaExceeded, StorageError
 from ..identifiers import check_identifier
-from . import foreign, netcdf
+from . import foreign, reading
 from .content import Content, add_hashes, put_together, taken_apart
 from .elements import restored
 from .layout import logical_dtype
 from .lazy import as_dask
+from .library import library
+from .writing import write
 
 __all__ = ["check", "content_digest", "decode", "decode_extras", "encode"]
 
@@ -65,7 +67,7 @@ def encode(
     temporary = temporary_name(path.parent)
     try:
         with _writing(temporary, identifier):
-            digest = netcdf.write(temporary, groups, identifier, compress=compression != "none")
+            digest = write(temporary, groups, identifier, compress=compression != "none")
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -154,7 +156,7 @@ def decode_extras(path: Path) -> dict[str, xr.DataArray]:
     """Read the further assemblies in a netCDF file: its groups, by name. Raises as `decode`."""
     import netCDF4
 
-    with _readable(path), netcdf.library(), netCDF4.Dataset(path) as file:
+    with _readable(path), library(), netCDF4.Dataset(path) as file:
         groups = list(file.groups)
     return {group: _read(path, group, None, None)[0] for group in groups}
 
@@ -163,9 +165,9 @@ def check(path: Path) -> None:
     """Raise EncodingError unless the file at ``path`` holds an assembly, without reading its data."""
     with _readable(path):
         try:
-            if netcdf.opened(path, None) is not None:
+            if reading.opened(path, None) is not None:
                 return
-        except netcdf.Unfit:
+        except reading.Unfit:
             pass
         foreign.check(path)
 
@@ -174,10 +176,10 @@ def _read(path: Path, group: str | None, chunks: Any, refetch: Any) -> tuple[xr.
     """Return the assembly, and whether its file is one of this package."""
     with _readable(path):
         try:
-            found = netcdf.opened(path, group)
+            found = reading.opened(path, group)
             if found is not None:
                 return _ours(found, chunks, refetch), True
-        except netcdf.Unfit as reason:
+        except reading.Unfit as reason:
             _log.warning(
                 "%s was changed by another program since this package wrote it (%s): it is read as any netCDF file",
                 path.name,
@@ -186,11 +188,11 @@ def _read(path: Path, group: str | None, chunks: Any, refetch: Any) -> tuple[xr.
         return foreign.read(path, group, chunks), False
 
 
-def _ours(found: netcdf.Opened, chunks: Any, refetch: Any) -> xr.DataArray:
+def _ours(found: reading.Opened, chunks: Any, refetch: Any) -> xr.DataArray:
     entry = found.description["data"]
     dtype = logical_dtype(entry["type"])
     lazy = chunks is not None and "dtype" in entry["type"] and dtype is not None and bool(found.layouts[None].chunk)
-    elements: dict[str | None, Any] = dict(netcdf.elements_of(found, skip_data=lazy))
+    elements: dict[str | None, Any] = dict(reading.elements_of(found, skip_data=lazy))
     try:
         if lazy and dtype is not None:
             elements[None] = as_dask(found, dtype, chunks, refetch)
@@ -201,7 +203,7 @@ def _ours(found: netcdf.Opened, chunks: Any, refetch: Any) -> xr.DataArray:
     except StorageError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise netcdf.Damaged(f"its description contradicts itself ({error})") from error
+        raise reading.Damaged(f"its description contradicts itself ({error})") from error
 
 
 @contextlib.contextmanager
@@ -217,7 +219,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise StorageError(
             f"There is not enough memory to load {path.name}", hint="Load it in parts: chunks={}."
         ) from error
-    except netcdf.Damaged as error:
+    except reading.Damaged as error:
         raise EncodingError(
             f"{path.name} is damaged: {error}", hint="Load it again from the store, or from another copy."
         ) from error

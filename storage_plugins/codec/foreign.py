@@ -10,7 +10,8 @@ import xarray as xr
 from ..errors import EncodingError
 from .layout import VARIABLE
 from .lazy import dask_array
-from .netcdf import alone, library, refuse_implausible
+from .library import alone, library
+from .reading import refuse_implausible
 
 _UNNAMED = "__xarray_dataarray_variable__"  # what xarray, and so older BrainIO, calls an array without a name
 

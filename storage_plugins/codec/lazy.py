@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import IntegrityError
 from .layout import Layout, from_stored
-from .netcdf import Damaged, Opened, Unfit, read_tile, through_library
+from .reading import Damaged, Opened, Unfit, read_tile, through_library
 from .tiles import Array, offsets, region
 
 

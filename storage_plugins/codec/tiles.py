@@ -20,14 +20,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+_zlib: Any
 try:
-    from isal import isal_zlib
+    from isal import isal_zlib as _zlib
 except ImportError:  # no wheel for this machine: the same format, slower
-    isal_zlib = None  # type: ignore[assignment]
+    _zlib = zlib
 
 _BYTES = 1 << 20  # of a tile: less costs requests, more costs those who read few neuroids
 _ROWS = 1 << 14  # of a tile at most along the first of several dimensions
 _REGION = 64 << 20  # bytes of a dask array that are computed at a time, where its own chunks are smaller
+_SAMPLE = 1 << 14  # bytes
 _BLOCK = 65_535  # bytes of one stored block of deflate (RFC 1951, 3.2.4)
 THREADS = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 Array = np.ndarray[Any, Any]
@@ -98,20 +100,43 @@ def digest(values: Array) -> str:
 def deflated(values: Array, tile: tuple[int, ...], *, shuffle: bool, compress: bool) -> bytes:
     """Return the bytes of a chunk: padded to a whole tile, shuffled, and in zlib's format (RFC 1950).
 
-    ``compress=False`` stores the bytes in the same format; its checksum still guards them.
+    Once shuffled, the low bytes of measured numbers are noise. They are stored rather than deflated, within
+    the same stream: not larger, and every reader is twice to three times as fast.
+
+    ``compress=False`` stores everything; zlib's checksum still guards it.
     """
     if values.shape != tile:
         padded = np.zeros(tile, values.dtype)
         padded[tuple(map(slice, values.shape))] = values
         values = padded
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    planes = raw.reshape(1, -1)
     if shuffle and values.itemsize > 1:
-        raw = np.ascontiguousarray(raw.reshape(-1, values.itemsize).T).reshape(-1)
-    if not compress:
-        return _stored(raw)
-    if isal_zlib is None:
-        return zlib.compress(raw, 1)
-    return bytes(isal_zlib.compress(raw, 1))
+        planes = np.ascontiguousarray(raw.reshape(-1, values.itemsize).T)
+    raw = planes.reshape(-1)
+    worth = [compress and _compresses(plane) for plane in planes]
+    if all(worth):
+        return bytes(_zlib.compress(raw, 1))
+    parts: list[Any] = [b"\x78\x01"]
+    for deflate, run in itertools.groupby(zip(worth, planes, strict=True), key=lambda pair: pair[0]):
+        block = np.concatenate([plane for _, plane in run])
+        if deflate:
+            stream = _zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+            parts += [stream.compress(block), stream.flush(zlib.Z_SYNC_FLUSH)]
+        else:
+            for start in range(0, block.size, _BLOCK):
+                piece = block[start : start + _BLOCK]
+                parts += [struct.pack("<BHH", 0, piece.size, piece.size ^ 0xFFFF), piece.data]
+    # an empty last block, and the checksum
+    parts.append(b"\x01\x00\x00\xff\xff" + struct.pack(">I", _zlib.adler32(raw)))
+    return b"".join(parts)
+
+
+def _compresses(plane: Array) -> bool:
+    """Whether deflate makes less of some bytes, judged by a sample of them."""
+    middle = max(0, (plane.size - _SAMPLE) // 2)
+    sample = plane[middle : middle + _SAMPLE]
+    return len(_zlib.compress(sample, 1)) < 0.97 * sample.size
 
 
 def inflated(data: bytes, tile: tuple[int, ...], dtype: np.dtype[Any], *, shuffle: bool) -> Array:
@@ -138,21 +163,11 @@ def inflated(data: bytes, tile: tuple[int, ...], dtype: np.dtype[Any], *, shuffl
 
 def _inflate(data: bytes, size: int) -> bytes:
     """Inflate at most ``size`` bytes: damaged data must not fill the memory."""
-    inflater = zlib.decompressobj() if isal_zlib is None else isal_zlib.decompressobj()
+    inflater = _zlib.decompressobj()
     raw: bytes = inflater.decompress(data, size + 1)
     if not inflater.eof:
         raise ValueError("it does not end")
     return raw
-
-
-def _stored(raw: Array) -> bytes:
-    parts: list[Any] = [b"\x78\x01"]
-    for start in range(0, max(1, raw.size), _BLOCK):
-        block = raw[start : start + _BLOCK]
-        last = start + _BLOCK >= raw.size
-        parts += [struct.pack("<BHH", last, block.size, block.size ^ 0xFFFF), block.data]
-    parts.append(struct.pack(">I", zlib.adler32(raw.data)))
-    return b"".join(parts)
 
 
 def factorized(values: Array) -> tuple[Array, Array]:

@@ -1,7 +1,6 @@
-"""The netCDF-4 file of an assembly: written, and read back proved.
+"""A netCDF-4 file of this package to what it holds, every byte proved by its hash.
 
-netCDF4 defines the variables, so that every netCDF reader knows them; the chunks are compressed in threads and
-handed to HDF5 as they are, and read by their places in the file, where h5py is there for it.
+The chunks are read by their places in the file, in threads; through netCDF4 where h5py is not there to tell the places.
 """
 
 from __future__ import annotations
@@ -10,19 +9,16 @@ import base64
 import contextlib
 import dataclasses
 import json
-import logging
 import math
 import os
-import threading
 import zlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import EncodingError
-from .content import Content, Json, Variable, content_digest, tiles_of
+from .content import Json, content_digest
 from .elements import Elements
 from .layout import (
     ATTRIBUTE,
@@ -34,234 +30,10 @@ from .layout import (
     has_attributes,
     layout,
     logical_dtype,
-    names_in_file,
-    to_stored,
-    unused,
 )
+from .library import h5py, library, plain, pread
 from .texts import Texts, from_bytes, from_characters, row_hashes
-from .tiles import Array, deflated, digest, in_threads, inflated, offsets, region, tile_count
-
-try:
-    import h5py
-except ImportError:  # no wheel for this machine: chunks go through netCDF4, one after the other
-    h5py = None
-
-_log = logging.getLogger(__name__)
-_ours = threading.RLock()  # netCDF4 and HDF5 crash when several threads are inside them
-
-
-@contextlib.contextmanager
-def library() -> Iterator[None]:
-    """Be alone in netCDF4 and HDF5: among this package's threads, and with what xarray does in others."""
-    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
-
-    with _ours, NETCDF4_PYTHON_LOCK:
-        yield
-
-
-def alone() -> threading.RLock:
-    """Return the lock to hold around what xarray does with a file: it takes its own for each of its calls."""
-    return _ours
-
-
-# writing
-
-
-@dataclasses.dataclass
-class _Placed:
-    """A variable, where it goes, and its characters if it is text."""
-
-    variable: Variable
-    layout: Layout
-    path: str
-    table: Array | None = None
-
-
-def write(path: Path, groups: Mapping[str | None, Content], identifier: str, *, compress: bool) -> str:
-    """Write assemblies to a new file, the main one under None; return the content digest of the whole.
-
-    What is at ``path`` after an error is to be removed.
-    """
-    import netCDF4
-
-    placed: list[_Placed] = []
-    files: dict[str | None, Json] = {}
-    with library(), netCDF4.Dataset(path, "w", format="NETCDF4") as dataset:
-        dataset.setncattr("identifier", identifier)
-        for group, content in groups.items():
-            target = dataset if group is None else dataset.createGroup(group)
-            files[group] = _define(target, content, group, placed)
-    for variable, found in _written(path, placed, compress):
-        variable.entry.update(found)
-    extras = {group: content.digest for group, content in groups.items() if group is not None}
-    if extras:
-        groups[None].description["extras"] = extras
-    with library(), netCDF4.Dataset(path, "a") as dataset:
-        for group, content in groups.items():
-            target = dataset if group is None else dataset.groups[group]
-            description = {
-                "format": FORMAT,
-                "digest": content.digest,
-                "content": content.description,
-                "file": files[group],
-            }
-            target.setncattr_string(ATTRIBUTE, json.dumps(description, separators=(",", ":")))
-    return groups[None].digest
-
-
-def _define(target: Any, content: Content, group: str | None, placed: list[_Placed]) -> Json:
-    """Define one assembly's dimensions and variables; return what the description says of the file."""
-    sizes = content.description["sizes"]
-    dims = names_in_file(sizes, [VARIABLE])
-    coords = [variable.name for variable in content.variables if variable.name is not None]
-    own = [name for name in coords if name in sizes and content.description["coords"][name]["dims"] == [name]]
-    others = names_in_file([name for name in coords if name not in own], [VARIABLE, *dims.values()])
-    names = {**others, **{name: dims[name] for name in own}}
-    for name, size in sizes.items():
-        target.createDimension(dims[name], size)
-    file: Json = {}
-    if renamed := {name: stored for name, stored in dims.items() if name != stored}:
-        file["dims"] = renamed
-    variables: dict[str, Json] = {}
-    inner: dict[tuple[str, int], str] = {}
-    for variable in content.variables:
-        stored = VARIABLE if variable.name is None else names[variable.name]
-        note: Json = {}
-        if variable.name is not None and stored != variable.name:
-            note["name"] = stored
-        if variable.shown_as is not None:
-            note["dtype"] = variable.shown_as
-        if variable.elements.marks is not None:
-            note["marks"] = base64.b64encode(zlib.compress(variable.elements.marks.tobytes(), 6)).decode("ascii")
-        table: Array | None = None
-        width: Any = None
-        text = variable.elements.values
-        if isinstance(text, Texts):
-            if text.needs_escape():
-                note["escaped"] = True
-                text = text.escaped()
-            if text.is_wide():
-                width = "any"
-            else:
-                table = text.characters()
-                width = table.shape[1]
-            note["width"] = width
-        place = layout(stored, tuple(dims[dim] for dim in variable.dims), variable.shape, variable.entry, width)
-        made = _create(target, place, inner, dims)
-        for name, value in attributes_for_others(variable.entry["attrs"], place.technical).items():
-            made.setncattr(name, value)
-        made.setncatts(place.technical)
-        if variable.name is None:
-            listed = [names[name] for name in coords if name not in own]
-            if listed:
-                made.setncattr("coordinates", " ".join(listed))
-        if place.dtype is None:
-            made[...] = np.array(text.values(), dtype=object).reshape(place.shape) if place.shape else text.table[0]
-        elif not place.stored_shape:
-            made[...] = to_stored(np.asarray(variable.elements.values).reshape(()), place)
-        placed.append(_Placed(variable, place, stored if group is None else f"{group}/{stored}", table))
-        if note:
-            variables["" if variable.name is None else f"/{variable.name}"] = note
-    if variables:
-        file["variables"] = variables
-    return file
-
-
-def _create(target: Any, place: Layout, inner: dict[tuple[str, int], str], dims: Mapping[str, str]) -> Any:
-    names = place.dims
-    if place.inner is not None:
-        kind = "string" if place.dtype == np.dtype("S1") else "complex"
-        if (kind, place.inner) not in inner:
-            inner[kind, place.inner] = unused(
-                f"{kind}{place.inner}", [*dims.values(), *inner.values(), *target.variables]
-            )
-            target.createDimension(inner[kind, place.inner], place.inner)
-        names = (*names, inner[kind, place.inner])
-    if place.dtype is None:
-        return target.createVariable(place.name, str, names)
-    options: Json = {} if place.dtype == np.dtype("S1") else {"endian": "little"}
-    if place.chunk:
-        options |= {"zlib": True, "complevel": 1, "shuffle": place.shuffle, "chunksizes": place.chunk}
-    return _plain(target.createVariable(place.name, place.dtype, names, **options))
-
-
-def _plain(variable: Any) -> Any:
-    """Let netCDF4 give and take a variable's elements as they are."""
-    variable.set_auto_maskandscale(False)
-    variable.set_auto_chartostring(False)
-    return variable
-
-
-def _written(path: Path, placed: list[_Placed], compress: bool) -> Iterator[tuple[Variable, Json]]:
-    """Write all chunks; yield each variable's hashes once they are known."""
-    import netCDF4
-
-    direct = h5py is not None
-
-    def work(task: tuple[_Placed, tuple[int, ...], Any]) -> tuple[_Placed, tuple[int, ...], str, Any]:
-        target, offset, values = task
-        place = target.layout
-        if isinstance(values, Texts):
-            return target, offset, values.hash(), None
-        if target.table is not None:
-            part = target.table.take(values, axis=0).view("S1")
-            proof = ""
-        else:
-            part = to_stored(values, place)
-            proof = digest(part)
-        if direct and place.chunk:
-            return target, offset, proof, deflated(part, place.chunk, shuffle=place.shuffle, compress=compress)
-        return target, offset, proof, part
-
-    tiles: dict[int, dict[tuple[int, ...], str]] = {id(item): {} for item in placed}
-    texts: dict[int, str] = {}
-    variables: dict[str, Any] = {}
-    with contextlib.ExitStack() as stack:
-        with library():
-            file = h5py.File(path, "r+") if direct else netCDF4.Dataset(path, "a")
-        stack.callback(_close, file)
-        for target, offset, proof, data in in_threads(work, _tasks(placed)):
-            if data is None:
-                texts[id(target)] = proof
-                continue
-            if target.table is None:
-                tiles[id(target)][offset] = proof
-            if not target.layout.chunk:
-                continue  # it was written when it was defined
-            start = offset if target.layout.inner is None else (*offset, 0)
-            with library():
-                if target.path not in variables:
-                    variables[target.path] = file[target.path].id if direct else _plain(file[target.path])
-                if direct:
-                    variables[target.path].write_direct_chunk(start, data)
-                else:
-                    variables[target.path][region(start, data.shape, target.layout.stored_shape)] = data
-    for target in placed:
-        if id(target) in texts:
-            yield target.variable, {"text": texts[id(target)]}
-        else:
-            proofs, place = tiles[id(target)], target.layout
-            yield target.variable, {"tiles": [proofs[offset] for offset in offsets(place.shape, place.tile)]}
-
-
-def _close(file: Any) -> None:
-    with library():
-        file.close()
-
-
-def _tasks(placed: list[_Placed]) -> Iterator[tuple[_Placed, tuple[int, ...], Any]]:
-    """Yield what is to be hashed and written: each tile, and each text as a whole for its hash."""
-    for target in placed:
-        place, values = target.layout, target.variable.elements.values
-        if isinstance(values, Texts):
-            yield target, (), values
-            if place.dtype is None:
-                continue
-            values = values.codes
-        yield from ((target, offset, part) for offset, part in tiles_of(values, place))
-
-
-# reading
+from .tiles import Array, digest, in_threads, inflated, offsets, region, tile_count
 
 
 class Damaged(Exception):
@@ -294,14 +66,8 @@ class Opened:
     notes: dict[str | None, Json]
 
 
-def description_of(attribute: Any) -> Json | None:
-    """Return the parsed description of a file's attribute, None if there is none.
-
-    Raises:
-        EncodingError: it is damaged, or of a newer format.
-    """
-    if attribute is None:
-        return None
+def _description(attribute: Any, name: str) -> Json:
+    """Return the parsed description in the attribute of a file called ``name``."""
     if not isinstance(attribute, str):
         raise Damaged("its description is no text")
     try:
@@ -310,7 +76,7 @@ def description_of(attribute: Any) -> Json | None:
             raise Damaged("its description is no JSON object")
         if parsed.get("format") != FORMAT and isinstance(parsed.get("format"), int):
             raise EncodingError(
-                f"it is of format {parsed['format']}; this version reads format {FORMAT}",
+                f"{name} is of format {parsed['format']}; this version reads format {FORMAT}",
                 hint="Update storage-plugins.",
             )
         if content_digest(parsed["content"]) != parsed["digest"]:
@@ -325,14 +91,16 @@ def opened(path: Path, group: str | None) -> Opened | None:
 
     Raises:
         Damaged, Unfit
+        EncodingError: it is of a newer format.
     """
     import netCDF4
 
     with library(), netCDF4.Dataset(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
-        parsed = description_of(target.__dict__.get(ATTRIBUTE))
-        if parsed is None:
+        attribute = target.__dict__.get(ATTRIBUTE)
+        if attribute is None:
             return None
+        parsed = _description(attribute, path.name)
         try:
             found = _fitting(path, group, target, parsed)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -373,7 +141,7 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
             raise Unfit(f"variable {stored!r}")
         refuse_implausible(path.name, place.stored_shape, place.dtype, size)
         if place.dtype is None or not place.chunk:
-            whole[name] = _plain(variable)[...]
+            whole[name] = plain(variable)[...]
     if {place.name for place in layouts.values()} != set(target.variables):
         raise Unfit("there are other variables")
     return Opened(path, group, content, layouts, dict.fromkeys(layouts), whole, notes)
@@ -455,15 +223,6 @@ def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[in
     return tile
 
 
-def pread(file: int, size: int, offset: int) -> bytes:
-    """Read bytes at a place of an open file, without a position that threads would share."""
-    if hasattr(os, "pread"):
-        return os.pread(file, size, offset)
-    with os.fdopen(os.dup(file), "rb") as copy, _ours:  # Windows
-        copy.seek(offset)
-        return copy.read(size)
-
-
 def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elements]:
     """Read everything, in threads, and prove it by its hashes.
 
@@ -514,7 +273,7 @@ def through_library(path: Path, group: str | None, place: Layout, part: tuple[sl
 
     with library(), netCDF4.Dataset(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
-        variable = _plain(target.variables[place.name])
+        variable = plain(target.variables[place.name])
         try:
             tile: Array = np.asarray(variable[part])
         except RuntimeError as error:
@@ -586,6 +345,3 @@ def _text(found: Opened, name: str | None, array: Array | None, hashes: Array | 
     if text.hash() != proof:
         raise Unfit(f"text of {found.layouts[name].name!r}")
     return text
-
-
-__all__ = ["Damaged", "Opened", "Unfit", "alone", "elements_of", "library", "opened", "write"]
