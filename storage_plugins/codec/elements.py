@@ -138,7 +138,7 @@ def _are_text(values: Array, codes: Array) -> bool:
 def _with_empty(codes: Array, values: Array) -> tuple[Array, Array]:
     """Let missing places have the code of "", once in the values."""
     empty = [position for position, value in enumerate(values) if isinstance(value, str) and not value] or [len(values)]
-    return np.where(codes < 0, empty[0], codes), np.append(values, np.array([""], dtype=object))
+    return np.where(codes < 0, empty[0], codes.astype(np.intp)), np.append(values, np.array([""], dtype=object))
 
 
 def _marked(kind: dict[str, Any], values: Any, missing: Array) -> Elements:
@@ -320,12 +320,13 @@ def as_level(elements: Elements) -> tuple[Array, pd.Index[Any]]:
         if missing is None:
             codes, uniques = factorized(values)
         else:
-            codes = np.full(len(values), -1, np.intp)
-            codes[~missing], uniques = factorized(values[~missing])
+            present, uniques = factorized(values[~missing])
+            codes = np.full(len(values), -1, present.dtype)
+            codes[~missing] = present
         if (uniques[1:] > uniques[:-1]).all():
             return codes, pd.Index(uniques, dtype=uniques.dtype)
         order = np.argsort(uniques)
-        rank = np.full(len(order) + 1, -1, np.intp)  # code -1 takes the last
+        rank = np.full(len(order) + 1, -1, codes.dtype)  # code -1 takes the last
         rank[order] = np.arange(len(order))
         return rank[codes], pd.Index(uniques[order], dtype=uniques.dtype)
     array = restored(elements, (-1,))
@@ -341,5 +342,5 @@ def _dropping(codes: Array, table: Array, missing: Array) -> tuple[Array, pd.Ind
     codes = np.where(missing, -1, codes)
     used = np.zeros(len(table), bool)
     used[codes[~missing]] = True
-    position = np.append(np.cumsum(used) - 1, -1)  # code -1 takes the last
+    position = np.append(np.cumsum(used) - 1, -1).astype(codes.dtype)  # code -1 takes the last
     return position[codes], pd.Index(table[used])

@@ -6,7 +6,6 @@ The chunks are read by their places in the file, in threads; through netCDF4 whe
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import json
 import math
@@ -229,42 +228,43 @@ def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elem
     Raises:
         Damaged, Unfit
     """
-    arrays: dict[str | None, Array] = {}
-    hashes: dict[str | None, Array] = {}
-    tasks: list[tuple[str | None, int, tuple[int, ...]]] = []
-    for name, place in found.layouts.items():
-        if name is None and skip_data:
-            continue
-        if place.dtype is None or not place.chunk:
-            continue
-        arrays[name] = np.empty(place.stored_shape, place.dtype)
-        if _is_text(found, name):
-            hashes[name] = np.empty(place.shape, np.uint64)
-        tasks += [(name, number, offset) for number, offset in enumerate(offsets(place.shape, place.tile))]
-    with contextlib.ExitStack() as stack:
-        file = os.open(found.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        stack.callback(os.close, file)
+    file = os.open(found.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        made: dict[str | None, Elements] = {}
+        if not skip_data:  # its tiles side by side, and then one coordinate beside the other: memory stays low
+            made[None] = _elements(found, None, *_array(found, None, file, in_threads))
+        coords = [name for name in found.layouts if name is not None]
+        read = in_threads(lambda name: _elements(found, name, *_array(found, name, file, map)), coords)
+        made.update(zip(coords, read, strict=True))
+        return made
+    finally:
+        os.close(file)
 
-        def work(task: tuple[str | None, int, tuple[int, ...]]) -> None:
-            name, number, offset = task
-            place = found.layouts[name]
-            chunks = found.chunks[name]
-            proof = None if name in hashes else _entry(found, name)["tiles"][number]
-            part = region(offset, place.tile, place.shape)
-            if chunks is None:
-                tile = through_library(found.path, found.group, place, part, proof)
-            else:
-                tile = read_tile(file, place, chunks[number], offset, proof)
-            arrays[name][part] = tile
-            if name in hashes:
-                rows = np.ascontiguousarray(tile).view(np.uint8).reshape(-1, place.inner or 1)
-                hashes[name][part] = row_hashes(rows).reshape(tile.shape[:-1])
 
-        for _ in in_threads(work, tasks):
-            pass
-    names = [name for name in found.layouts if not (name is None and skip_data)]
-    made = in_threads(lambda name: _elements(found, name, arrays.get(name), hashes.get(name)), names)
-    return dict(zip(names, made, strict=True))
+def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array | None, Array | None]:
+    """Return a variable as it stands in the file, and for text a number for each place, as `row_hashes` gives it."""
+    place, chunks = found.layouts[name], found.chunks[name]
+    if place.dtype is None or not place.chunk:
+        return None, None
+    array = np.empty(place.stored_shape, place.dtype)
+    hashes = np.empty(place.shape, np.uint64) if _is_text(found, name) else None
+
+    def read(tile: tuple[int, tuple[int, ...]]) -> None:
+        number, offset = tile
+        proof = None if hashes is not None else _entry(found, name)["tiles"][number]
+        part = region(offset, place.tile, place.shape)
+        if chunks is None:
+            values = through_library(found.path, found.group, place, part, proof)
+        else:
+            values = read_tile(file, place, chunks[number], offset, proof)
+        array[part] = values
+        if hashes is not None:
+            rows = np.ascontiguousarray(values).view(np.uint8).reshape(-1, place.inner or 1)
+            hashes[part] = row_hashes(rows).reshape(values.shape[:-1])
+
+    for _ in each(read, enumerate(offsets(place.shape, place.tile))):
+        pass
+    return array, hashes
 
 
 def through_library(path: Path, group: str | None, place: Layout, part: tuple[slice, ...], proof: str | None) -> Array:

@@ -37,7 +37,7 @@ class Texts:
             numbers: dict[str, int] = {}
             codes = np.array([numbers.setdefault(value, len(numbers)) for value in listed], np.intp)
             return cls(codes, _objects(list(numbers)))
-        codes, table = pd.factorize(objects)
+        codes, table = factorized(objects)
         return cls(codes, _objects(table))
 
     @classmethod
@@ -76,7 +76,7 @@ class Texts:
         order = self._order
         if order is None:
             order = np.array(sorted(range(len(self.table)), key=self.table.__getitem__), np.intp)
-        rank = np.empty(len(order), np.intp)
+        rank = np.empty(len(order), self.codes.dtype)
         rank[order] = np.arange(len(order))
         return rank[self.codes], self.table[order]
 

@@ -173,13 +173,16 @@ def _inflate(data: bytes, size: int) -> bytes:
 def factorized(values: Array) -> tuple[Array, Array]:
     """Return a code for each value and the different values, in the order in which they first appear.
 
-    NaN and NaT have code -1. Repeated values that stand together, as in sorted data, are looked at once.
+    NaN and NaT have code -1; codes are of the smallest integer type. Repeated values that stand together, as in
+    sorted data, are looked at once.
     """
     heads = np.flatnonzero(values[1:] != values[:-1]) + 1
     if 4 * len(heads) > len(values):
-        return pd.factorize(values)
+        codes, uniques = pd.factorize(values)
+        return codes.astype(np.min_scalar_type(-len(uniques) - 1), copy=False), uniques
     starts = np.concatenate([[0], heads]) if len(values) else heads
     codes, uniques = pd.factorize(values[starts])
+    codes = codes.astype(np.min_scalar_type(-len(uniques) - 1), copy=False)
     return np.repeat(codes, np.diff(starts, append=len(values))), uniques
 
 
