@@ -105,10 +105,13 @@ def opened(path: Path, group: str | None) -> Opened | None:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise Damaged(f"its description contradicts itself ({error})") from error
     if h5py is not None:
+        size = path.stat().st_size
         with library(), h5py.File(path, "r") as file:
             for name, place in found.layouts.items():
                 if place.chunk:
-                    found.chunks[name] = _places(file if group is None else file[group], place, path.stat().st_size)
+                    stored = place.name if group is None else f"{group}/{place.name}"
+                    dataset = h5py.h5d.open(file.id, stored.encode())  # much faster than file[stored]
+                    found.chunks[name] = _places(dataset, place, size)
     return found
 
 
@@ -183,19 +186,18 @@ def refuse_implausible(name: str, shape: tuple[int, ...], dtype: Any, size: int)
         )
 
 
-def _places(root: Any, place: Layout, size: int) -> list[tuple[int, int]]:
+def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
     """Return where each chunk of a variable lies, in the tiles' order."""
     found: dict[tuple[int, ...], tuple[int, int]] = {}
-    dataset = root[place.name]
 
     def keep(chunk: Any) -> None:
         if chunk.filter_mask == 0 and chunk.byte_offset > 0 and chunk.byte_offset + chunk.size <= size:
             found[chunk.chunk_offset] = (chunk.byte_offset, chunk.size)
 
     expected = tile_count(place.shape, place.tile)
-    if dataset.id.get_num_chunks() != expected:
+    if dataset.get_num_chunks() != expected:
         raise Damaged("chunks are missing")
-    dataset.id.chunk_iter(keep)
+    dataset.chunk_iter(keep)
     inner = () if place.inner is None else (0,)
     try:
         return [found[*offset, *inner] for offset in offsets(place.shape, place.tile)]
