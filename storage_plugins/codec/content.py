@@ -68,6 +68,11 @@ def content_digest(description: Json) -> str:
     return f"{RULE}:{hashlib.sha256(canonical(description)).hexdigest()}"
 
 
+def seal(file: Json) -> str:
+    """Return the hash of what a description says of its file, which is not part of the content."""
+    return hashlib.sha256(canonical(file)).hexdigest()
+
+
 def add_hashes(content: Content) -> None:
     """Complete a description as writing the file would, without a file."""
     for variable in content.variables:

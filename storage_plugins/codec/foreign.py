@@ -61,12 +61,15 @@ class _Blocks:
         self.ndim = len(shape)
 
     def __getitem__(self, key: Any) -> Any:
-        with alone():
-            dataset = _open(self.path, self.group)
-            try:
-                return dataset[self.name].variable[key].values
-            finally:
-                dataset.close()
+        try:
+            with alone():
+                dataset = _open(self.path, self.group)
+                try:
+                    return dataset[self.name].variable[key].values
+                finally:
+                    dataset.close()
+        except (RuntimeError, ValueError) as error:  # so the library says of damage
+            raise EncodingError(f"{self.path.name} cannot be read: {error}", hint="It may be damaged.") from error
 
 
 def _open(path: Path, group: str | None) -> xr.Dataset:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EncodingError
-from .content import Json, content_digest
+from .content import Json, content_digest, seal
 from .elements import Elements
 from .layout import (
     ATTRIBUTE,
@@ -78,7 +78,7 @@ def _description(attribute: Any, name: str) -> Json:
                 f"{name} is of format {parsed['format']}; this version reads format {FORMAT}",
                 hint="Update storage-plugins.",
             )
-        if content_digest(parsed["content"]) != parsed["digest"]:
+        if content_digest(parsed["content"]) != parsed["digest"] or seal(parsed["file"]) != parsed["seal"]:
             raise Damaged("its description is not the one that was written")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"its description cannot be read ({type(error).__name__})") from error
@@ -98,6 +98,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
         target = dataset if group is None else dataset.groups[group]
         attribute = target.__dict__.get(ATTRIBUTE)
         if attribute is None:
+            _refuse_hidden(path, group)
             return None
         parsed = _description(attribute, path.name)
         try:
@@ -113,6 +114,15 @@ def opened(path: Path, group: str | None) -> Opened | None:
                     dataset = h5py.h5d.open(file.id, stored.encode())  # much faster than file[stored]
                     found.chunks[name] = _places(dataset, place, size)
     return found
+
+
+def _refuse_hidden(path: Path, group: str | None) -> None:
+    """Refuse a file whose description is there but damaged: netCDF leaves out attributes that it cannot read."""
+    if h5py is None or not h5py.is_hdf5(path):
+        return
+    with h5py.File(path, "r") as file:
+        if ATTRIBUTE in (file if group is None else file[group]).attrs:
+            raise Damaged("its description cannot be read")
 
 
 def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened:

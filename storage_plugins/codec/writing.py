@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .content import Content, Json, Variable, tiles_of
+from .content import Content, Json, Variable, seal, tiles_of
 from .layout import ATTRIBUTE, FORMAT, VARIABLE, Layout, attributes_for_others, layout, names_in_file, to_stored, unused
 from .library import close, h5py, library, plain
 from .texts import Texts
@@ -61,8 +61,9 @@ def write(path: Path, groups: Mapping[str | None, Content], identifier: str, *, 
                 "digest": content.digest,
                 "content": content.description,
                 "file": files[group],
+                "seal": seal(files[group]),
             }
-            target.setncattr_string(ATTRIBUTE, json.dumps(description, separators=(",", ":")))
+            _set(target, ATTRIBUTE, json.dumps(description, separators=(",", ":")))
     return groups[None].digest
 
 
@@ -106,7 +107,7 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
         place = layout(stored, tuple(dims[dim] for dim in variable.dims), variable.shape, variable.entry, width)
         made = _create(target, place, inner, dims)
         for name, value in attributes_for_others(variable.entry["attrs"], place.technical).items():
-            made.setncattr(name, value)
+            _set(made, name, value)
         made.setncatts(place.technical)
         if variable.name is None:
             listed = [names[name] for name in coords if name not in own]
@@ -122,6 +123,11 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
     if variables:
         file["variables"] = variables
     return file
+
+
+def _set(target: Any, name: str, value: Any) -> None:
+    """Set an attribute. Text as characters: netCDF crashes on damaged strings of any length."""
+    target.setncattr(name, value.encode() if isinstance(value, str) else value)
 
 
 def _create(target: Any, place: Layout, inner: dict[tuple[str, int], str], dims: Mapping[str, str]) -> Any:
