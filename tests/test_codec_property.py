@@ -209,6 +209,8 @@ AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "numpy scalars": lambda: with_objects(np.float32(1.5), np.int64(1)),
     "NUL in text": lambda: with_coord(["a\0b", "c"]),
     "NUL at the end": lambda: with_objects("a\0", "\0"),
+    "NUL or nothing": lambda: with_objects("a", "a\0"),
+    "half a surrogate pair": lambda: with_objects("a\udfff", "a\udfffb"),
     "nothing but empty text": lambda: with_coord(["", ""]),
     "accents in two forms": lambda: with_coord(["é", "e\u0301"]),
     "wide text": lambda: with_coord(np.array(["🧠", "a"], "U99")),

@@ -33,7 +33,7 @@ class Texts:
         """Return the text of an array of str."""
         objects = values.astype(object).reshape(-1)
         listed = objects.tolist()
-        if "\0" in "".join(listed):  # where older pandas takes a text to end
+        if not _is_plain("".join(listed)):  # older pandas confuses such texts
             numbers: dict[str, int] = {}
             codes = np.array([numbers.setdefault(value, len(numbers)) for value in listed], np.intp)
             return cls(codes, _objects(list(numbers)))
@@ -82,14 +82,7 @@ class Texts:
 
     def needs_escape(self) -> bool:
         """Whether a value holds a NUL or half a surrogate pair: netCDF text has neither."""
-        _, joined = self.utf8
-        if b"\0" in joined:
-            return True
-        try:
-            joined.decode()
-        except UnicodeDecodeError:
-            return True
-        return False
+        return not _is_plain("".join(self.table.tolist()))
 
     def escaped(self) -> Texts:
         """Return the text with its values written as in JSON."""
@@ -114,6 +107,17 @@ class Texts:
         rows = np.zeros((len(lengths), width), np.uint8)
         rows[np.arange(width, dtype=np.uint32) < lengths[:, None]] = np.frombuffer(joined, np.uint8)
         return rows
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text has neither NUL nor half a surrogate pair."""
+    if "\0" in text:
+        return False
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def row_hashes(rows: Array) -> Array:
