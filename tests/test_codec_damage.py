@@ -362,7 +362,7 @@ def changed_at_random(draw: Any, description: Any) -> Any:
 
 
 @watched
-@settings(max_examples=DESCRIPTIONS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=DESCRIPTIONS, deadline=None, derandomize=not MANY, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), signed=st.booleans())
 def test_a_wrong_description_is_not_applied(worker, ours, tmp_path, data, signed):
     wrong, right = changed_at_random(data.draw, description_of(ours["everything"])), {"refused", "identical", "foreign"}
