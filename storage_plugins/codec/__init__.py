@@ -16,7 +16,7 @@ import xarray as xr
 from ..atomic import from_os_error, sync_folder, temporary_name
 from ..errors import EncodingError, NotSupported, QuotaExceeded, StorageError
 from ..identifiers import check_identifier
-from . import foreign, reading
+from . import foreign, reading, shield
 from .content import Content, add_hashes, put_together, taken_apart
 from .elements import restored
 from .layout import logical_dtype
@@ -167,8 +167,8 @@ def check(path: Path) -> None:
         try:
             if reading.opened(path, None) is not None:
                 return
-        except reading.Unfit:
-            pass
+        except reading.Unfit as reason:
+            reading.refuse_in_place(path, None, reason)
         foreign.check(path)
 
 
@@ -180,6 +180,7 @@ def _read(path: Path, group: str | None, chunks: Any, refetch: Any) -> tuple[xr.
             if found is not None:
                 return _ours(found, chunks, refetch), True
         except reading.Unfit as reason:
+            reading.refuse_in_place(path, group, reason)
             _log.warning(
                 "%s was changed by another program since this package wrote it (%s): it is read as any netCDF file",
                 path.name,
@@ -210,6 +211,7 @@ def _ours(found: reading.Opened, chunks: Any, refetch: Any) -> xr.DataArray:
 def _readable(path: Path) -> Iterator[None]:
     """Turn what is said of a file that cannot be read into this package's errors."""
     try:
+        shield.prove(path)
         yield
     except StorageError:
         raise
@@ -219,7 +221,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise StorageError(
             f"There is not enough memory to load {path.name}", hint="Load it in parts: chunks={}."
         ) from error
-    except reading.Damaged as error:
+    except (reading.Damaged, shield.Unsound) as error:
         raise EncodingError(
             f"{path.name} is damaged: {error}", hint="Load it again from the store, or from another copy."
         ) from error

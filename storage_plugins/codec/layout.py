@@ -9,10 +9,12 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .library import h5py, library
 from .tiles import Array, tile_shape
 from .values import dtype_of, from_json
 
@@ -249,3 +251,15 @@ def has_attributes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(
         np.array_equal(found[name], value, equal_nan=not isinstance(value, str)) for name, value in wanted.items()
     )
+
+
+def first_chunk(path: Path, group: str | None) -> list[int] | None:
+    """Return where the first chunk of an assembly's data lies: offset and size in bytes; None: that cannot be told."""
+    if h5py is None:
+        return None
+    with library(), h5py.File(path, "r") as file:
+        data = h5py.h5d.open((file if group is None else file[group]).id, VARIABLE.encode())
+        if data.get_create_plist().get_layout() != h5py.h5d.CHUNKED or not data.get_num_chunks():
+            return None
+        chunk = data.get_chunk_info(0)
+        return [chunk.byte_offset, chunk.size]

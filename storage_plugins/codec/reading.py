@@ -25,6 +25,7 @@ from .layout import (
     VARIABLE,
     Layout,
     attributes_for_others,
+    first_chunk,
     from_stored,
     has_attributes,
     layout,
@@ -116,6 +117,20 @@ def opened(path: Path, group: str | None) -> Opened | None:
     return found
 
 
+def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
+    """Raise Damaged where a description does not fit although the data lie where they were written.
+
+    Programs that rewrite a file put them elsewhere.
+    """
+    import netCDF4
+
+    with library(), netCDF4.Dataset(path) as dataset:
+        attribute = (dataset if group is None else dataset.groups[group]).getncattr(ATTRIBUTE)
+    place = _description(attribute, path.name)["file"].get("first chunk")
+    if place is not None and place == first_chunk(path, group):
+        raise Damaged(f"{reason} differs from what was written (to change a file on purpose, write a new one)")
+
+
 def _refuse_hidden(path: Path, group: str | None) -> None:
     """Refuse a file whose description is there but damaged: netCDF leaves out attributes that it cannot read."""
     if h5py is None or not h5py.is_hdf5(path):
@@ -155,7 +170,7 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         if place.dtype is None or not place.chunk:
             whole[name] = plain(variable)[...]
     if {place.name for place in layouts.values()} != set(target.variables):
-        raise Unfit("there are other variables")
+        raise Unfit("its list of variables")
     return Opened(path, group, content, layouts, dict.fromkeys(layouts), whole, notes)
 
 

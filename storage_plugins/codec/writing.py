@@ -18,7 +18,18 @@ from typing import Any
 import numpy as np
 
 from .content import Content, Json, Variable, seal, tiles_of
-from .layout import ATTRIBUTE, FORMAT, VARIABLE, Layout, attributes_for_others, layout, names_in_file, to_stored, unused
+from .layout import (
+    ATTRIBUTE,
+    FORMAT,
+    VARIABLE,
+    Layout,
+    attributes_for_others,
+    first_chunk,
+    layout,
+    names_in_file,
+    to_stored,
+    unused,
+)
 from .library import close, h5py, library, plain
 from .texts import Texts
 from .tiles import Array, deflated, digest, in_threads, offsets, region
@@ -50,6 +61,9 @@ def write(path: Path, groups: Mapping[str | None, Content], identifier: str, *, 
             files[group] = _define(target, content, group, placed)
     for variable, found in _written(path, placed, compress):
         variable.entry.update(found)
+    for group, file in files.items():
+        if (place := first_chunk(path, group)) is not None:
+            file["first chunk"] = place
     extras = {group: content.digest for group, content in groups.items() if group is not None}
     if extras:
         groups[None].description["extras"] = extras
