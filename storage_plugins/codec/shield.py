@@ -73,15 +73,17 @@ def _between(pieces: Iterator[tuple[int, int]], size: int) -> Iterator[tuple[int
 def _prove_heaps(data: mmap.mmap, start: int, stop: int) -> None:
     """Walk through the objects of each heap, as the library does; it never comes past one that takes no room."""
     at = start - 1
-    while (at := data.find(_HEAP, at + 1, stop)) >= 0 and at + 32 <= len(data):
-        end = min(at + _SIZE.unpack_from(data, at + 8)[0], len(data)) - _OBJECT.size
+    while (at := data.find(_HEAP, at + 1, stop)) >= 0 and at + 16 <= len(data):
+        end = at + _SIZE.unpack_from(data, at + 8)[0]
         place = at + 16
-        while place <= end:
+        while place + _OBJECT.size <= end <= len(data):
             index, size = _OBJECT.unpack_from(data, place)
             room = size if index == 0 else _OBJECT.size + (size + 7 & ~7)  # object 0 is the room left
-            if room % 2**64 == 0:
-                raise Unsound("an object of its global heap takes no room")
+            if not 0 < room <= end - place:
+                raise Unsound(f"an object of its global heap takes {room} bytes")
             place += room
+        if end > len(data):
+            raise Unsound("its global heap is larger than the file")
 
 
 def _read_attributes(item: Any) -> None:
