@@ -161,9 +161,10 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         if not all(type(length) is int and length >= 0 for length in shape):
             raise ValueError("sizes are whole numbers")
         place = layouts[name] = layout(stored, dims, shape, entry, note.get("width"))
-        if place.dtype is not None and "tiles" in entry:
-            if not isinstance(entry["tiles"], list) or len(entry["tiles"]) != tile_count(shape, place.tile):
-                raise ValueError("a tile without a hash")
+        if place.dtype is not None and not isinstance(entry.get("tiles", []), list):
+            raise TypeError("hashes are a list")
+        if place.dtype is not None and "tiles" in entry and len(entry["tiles"]) != tile_count(shape, place.tile):
+            raise ValueError("a tile without a hash")
         variable = target.variables.get(stored)
         if variable is None or not _fits(variable, place, entry):
             raise Unfit(f"variable {stored!r}")
