@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
+import functools
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +25,17 @@ from .errors import (
 )
 from .files import FileOperations, Source
 from .identifiers import assembly_key, check_file_name
+from .kept import FOLDER, keep, kept_versions
 from .pins import Pin, Resolver
 from .protocol import Receipt, Version, record
+from .publishing import publish, seconds_of, unpublish
 from .receipts import Receipts
 from .store import Store
-from .transfer import retrying
+from .transfer import Hashes, retrying
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import xarray as xr
 
     from .config import StoreEntry
@@ -70,6 +76,23 @@ class FileStore(Store):
         """The place itself, such as ``s3://bucket/prefix``."""
         return self.files.address
 
+    def promises(self) -> str:
+        """Ask the host what becomes of bytes that are uploaded again; see `Store.promises`."""
+        try:
+            if retrying(self.files.keeps_versions):
+                return "keeps every version"
+        except StorageError as error:
+            return f"cannot be asked: {error.message}"
+        told = ["does not say that it keeps versions: changed bytes are refused"]
+        if self.files.replaces():
+            told.append(f"; with replace=True the old ones are kept under {FOLDER}/, loadable by their hash")
+        if not self.files.creates_safely():
+            told.append(
+                ". Whether this host keeps two uploads apart that are made at the same moment is not known: then one "
+                "of them may be lost"
+            )
+        return "".join(told)
+
     def upload(
         self,
         assembly: xr.DataArray | str | os.PathLike[str],
@@ -109,6 +132,8 @@ class FileStore(Store):
         key = assembly_key(identifier, self._prefix(assembly_prefix))
         with self._explained():
             versions = retrying(lambda: list(self.files.versions(key)))
+            present = {version.sha256 for version in versions}
+            versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
         return [version for version in versions if version.answers_to(identifier)]
 
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
@@ -149,6 +174,57 @@ class FileStore(Store):
             return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest).path
         return self._file(check_file_name(name), pin, None, newest).path
 
+    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
+        """Make one version readable by everybody; see `Store.publish`."""
+        with self._explained():
+            return self._publish(*self._one(identifier, version_id, assembly_prefix), identifier)
+
+    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
+        """Make one version, or all, private again; see `Store.unpublish`."""
+        with self._explained():
+            if version_id:
+                unpublish(self.files, *self._one(identifier, version_id, assembly_prefix)[:2])
+                return
+            versions = self.versions(identifier, assembly_prefix=assembly_prefix)
+            if not versions:
+                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
+            for version in versions:
+                unpublish(self.files, assembly_key(identifier, self._prefix(assembly_prefix)), version.version_id)
+
+    def share(
+        self,
+        identifier: str,
+        *,
+        expires: str | int | timedelta = "7d",
+        version_id: str | None = None,
+        assembly_prefix: str | None = None,
+    ) -> str:
+        """Return a link to one version for some time; see `Store.share`."""
+        seconds = seconds_of(expires)
+        with self._explained():
+            key, version_id, cached = self._one(identifier, version_id, assembly_prefix)
+            return f"{self.files.share(key, version_id, seconds)}#sha256={cached.hashes.sha256}"
+
+    def _one(
+        self, identifier: str, version_id: str | None, assembly_prefix: str | None
+    ) -> tuple[str, str | None, Cached]:
+        """Return the key of one version, its id, and its verified file: the newest, if none is named."""
+        key = assembly_key(identifier, self._prefix(assembly_prefix))
+        if not version_id:
+            newest = retrying(lambda: self.files.newest(key))
+            if newest is None or not newest.answers_to(identifier):
+                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
+            version_id = newest.version_id
+        return key, version_id, self._file(key, Pin(version_id), identifier, newest=True)
+
+    def _publish(self, key: str, version_id: str | None, cached: Cached, identifier: str) -> Receipt:
+        everybody, there = publish(self.files, key, version_id, cached.hashes)
+        source = Source(cached.path, cached.hashes.size, cached.hashes.sha1, cached.hashes.sha256)
+        receipt = self._receipt(key, identifier, version_id, source, None, datetime.now(UTC))
+        uri = f"{everybody.uri(key, there)}#sha256={cached.hashes.sha256}"
+        _log.info("Everybody can load %s from %s", identifier, uri)
+        return dataclasses.replace(receipt, uri=uri)
+
     # uploading
 
     def _keep(
@@ -162,7 +238,8 @@ class FileStore(Store):
     ) -> Receipt:
         """Make the file at ``path`` a new version of ``key``, unless it is the newest already."""
         source = self._hashed(path, key)
-        newest = retrying(lambda: self.files.newest(key))
+        versioned = functools.cache(self.files.keeps_versions)  # a request, which is not always needed
+        newest = self._look(key, versioned)
         if newest is None:
             self._refuse_other_case(key)
         else:
@@ -170,9 +247,6 @@ class FileStore(Store):
             if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
                 self._tell("The same is the newest already: %s in", identifier)
                 return self._receipt_of(newest, key, identifier, source)
-        versioned = self.files.keeps_versions()
-        if newest is not None and not versioned:
-            self._refuse_overwrite(identifier, newest, replace)
         metadata = record(
             identifier=identifier,
             assembly_prefix=prefix,
@@ -181,11 +255,64 @@ class FileStore(Store):
             size=source.size,
             content_digest=content_digest,
         )
-        version_id = self.files.put(key, source, metadata=metadata, if_absent=not versioned)
+        if versioned():
+            version_id = self.files.put(key, source, metadata=metadata, if_absent=False)
+        elif newest is None:
+            version_id = self.files.put(key, source, metadata=metadata, if_absent=True)
+        else:
+            version_id = self._replace(key, identifier, newest, source, metadata, replace)
         receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
         self.receipts.write(receipt)
         self._tell("Uploaded %s to", identifier)
+        if self.settings.visibility == "public":
+            everybody, there = publish(self.files, key, version_id, Hashes(source.sha1, source.sha256, source.size))
+            _log.info("Everybody can read %s as %s", identifier, everybody.uri(key, there))
         return receipt
+
+    def _look(self, key: str, versioned: Callable[[], bool]) -> Version | None:
+        """Return the newest version, None if there is none; where that cannot be seen, only if nothing can be lost."""
+        try:
+            newest = retrying(lambda: self.files.newest(key))
+        except AccessDenied as error:
+            if not versioned() and not self.files.creates_safely():
+                raise
+            _log.info("Whether there is a %s in %s cannot be seen (%s)", key, self.address, error)
+            return None
+        if newest is None and not versioned():
+            with contextlib.suppress(AccessDenied, NotSupported):  # one that was deleted may have left older ones
+                newest = next(iter(retrying(lambda: list(self.files.versions(key)))), None)
+        return newest
+
+    def _replace(
+        self,
+        key: str,
+        identifier: str,
+        newest: Version,
+        source: Source,
+        metadata: Mapping[str, str],
+        replace: bool | None,
+    ) -> str | None:
+        """Write over what is there, on a host without versions, after it was kept in another place."""
+        held = newest.sha256 or newest.etag or "unknown"
+        message = f"{identifier} is in {self.address} with other bytes ({held}), and this host keeps no versions"
+        if not (self.settings.replace if replace is None else replace):
+            raise AlreadyExists(
+                message,
+                hint="Turn on versioning there; or give replace=True (--replace), which keeps the old bytes loadable "
+                "by their hash; or choose another identifier."
+                if self.files.replaces()
+                else "Turn on versioning there, so that nothing is lost, or choose another identifier.",
+            )
+        if not self.files.replaces():
+            raise NotSupported(f"{message}: they would be lost", hint="Choose another identifier.")
+        lost = [newest]
+        if newest.version_id not in (None, "null"):  # versions kept earlier stay; what came before or after them not
+            older = retrying(lambda: list(self.files.versions(key)))
+            lost += [version for version in older if version.version_id == "null"]
+        with self.cache.scratch() as folder:
+            for version in lost:
+                keep(self.files, key, version, folder / "old")
+        return self.files.replace(key, source, metadata=metadata, seen=newest)
 
     def _tell(self, done: str, identifier: str) -> None:
         """Log which store and which configuration an upload used; the store nobody configured is a warning."""
@@ -238,18 +365,6 @@ class FileStore(Store):
                     f"{key} differs from {other}, which is in {self.address}, in case only",
                     hint="Choose another identifier, or upload under the name that is there.",
                 )
-
-    def _refuse_overwrite(self, identifier: str, newest: Version, replace: bool | None) -> None:
-        held = newest.sha256 or newest.etag or "unknown"
-        message = f"{identifier} is in {self.address} with other bytes ({held}), and this host keeps no versions"
-        if self.settings.replace if replace is None else replace:
-            raise NotSupported(
-                f"{message}: they would be lost",
-                hint="Turn on versioning there; then each upload is a new version.",
-            )
-        raise AlreadyExists(
-            message, hint="Turn on versioning there, so that nothing is lost, or choose another identifier."
-        )
 
     def _receipt_of(self, version: Version, key: str, identifier: str, source: Source) -> Receipt:
         """Return the receipt of a version that is there already, from its writing or made anew."""
@@ -329,7 +444,7 @@ class FileStore(Store):
         return self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
 
     def _keys(self, prefix: str) -> list[str]:
-        return retrying(lambda: list(self.files.keys(prefix)))
+        return [key for key in retrying(lambda: list(self.files.keys(prefix))) if not key.startswith(".")]
 
     def _identifier(self, key: str, prefix: str) -> str:
         """Return the identifier recorded with a key; what its name says where nothing was recorded."""

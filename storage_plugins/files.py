@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from .atomic import disk_errors
-from .errors import IntegrityError
+from .errors import IntegrityError, NotSupported
 from .protocol import Version
 
 BLOCK = 1 << 20  # bytes read and hashed at a time: hash speed hardly depends on it, memory does
@@ -117,8 +117,9 @@ class FileOperations(abc.ABC):
     """The transport of a backend: the host's files, under keys, in immutable versions.
 
     Every method raises this package's errors only, with the SDK's as their cause. Keys come checked:
-    ASCII letters, digits, ``. _ - +``. Instances are pickled and shared between threads: make clients
-    lazily, once a process, and leave them out of the pickle.
+    ASCII letters, digits, ``. _ - +``; where the host `replaces`, also ``.versions/<key>/<file name>``.
+    Instances are pickled and shared between threads: make clients lazily, once a process, and leave
+    them out of the pickle.
     """
 
     @property
@@ -173,6 +174,53 @@ class FileOperations(abc.ABC):
     def newest(self, key: str) -> Version | None:
         """Return the newest version with its record, None for an unknown key."""
         return next(iter(self.versions(key)), None)
+
+    def creates_safely(self) -> bool:
+        """Whether ``if_absent`` holds whatever else happens: unseen files and racing uploads are not overwritten."""
+        return False
+
+    def replaces(self) -> bool:
+        """Whether the host has `replace`, and takes keys in the folder ``.versions/<key>/``, where old bytes go."""
+        return False
+
+    def replace(self, key: str, source: Source, *, metadata: Mapping[str, str], seen: Version) -> str | None:
+        """Put ``source`` in the place of the version ``seen``, on a host that does not keep it; else as `put`.
+
+        Called after the bytes that are there were kept elsewhere.
+
+        Raises:
+            AlreadyExists: by now there is another version than ``seen``.
+        """
+        raise NotSupported(
+            f"{self.address} keeps no versions, and an upload cannot be told to replace only one of them"
+        )
+
+    def anonymous(self) -> FileOperations | None:
+        """Return the same files as somebody without credentials sees them; None: there is no such access."""
+        return None
+
+    def publish(self, key: str, version_id: str | None) -> str | None:
+        """Open one version to everybody; return its version id as `anonymous` readers are to give it.
+
+        The core proves it by an anonymous read, and takes it back by `unpublish` if that fails.
+
+        Raises:
+            AccessDenied: these credentials may not; its hint is what somebody who may has to do.
+            NotSupported: the host has no such thing.
+        """
+        raise NotSupported(f"{self.address} cannot be opened to everybody from here")
+
+    def unpublish(self, key: str, version_id: str | None) -> None:
+        """Close one version to everybody; nothing happens where it was not open. Raises as `publish`."""
+        raise NotSupported(f"{self.address} cannot be closed to everybody from here")
+
+    def why_still_private(self, key: str) -> str:
+        """Return what has to be done, by whom, where `publish` succeeded and anonymous reads are still refused."""
+        return "Ask whoever looks after the store."
+
+    def share(self, key: str, version_id: str | None, seconds: int) -> str:
+        """Return a web address from which anybody can download one version for so many seconds."""
+        raise NotSupported(f"{self.address} has no links for others")
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
         """Return the version's own file where it lies on this computer, to be read in place.

@@ -115,21 +115,28 @@ def open_entry(entry: StoreEntry) -> Store:
     except PluginError as error:
         raise PluginError(f"{entry.origin}, store {entry.name!r}: {error.message}", hint=error.hint) from error
     settings, unset = entry.settings(backend)
-    if settings.visibility == "public":
-        raise NotSupported(
-            f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public by itself",
-            hint="Leave visibility: out, and open the place to readers with the host's own tools.",
-        )
     try:
         if backend.files is not None:
-            return FileStore(entry, settings, backend.files(settings), cache=Cache.from_environment(), unset=unset)
+            files = backend.files(settings)
+            if settings.visibility == "public" and files.anonymous() is None:
+                raise _cannot_open(entry)
+            return FileStore(entry, settings, files, cache=Cache.from_environment(), unset=unset)
         if backend.store is not None:
+            if settings.visibility == "public":
+                raise _cannot_open(entry)
             return PlainStore(entry, settings, backend.store(settings))
     except StorageError:
         raise
     except Exception as error:
         raise PluginError(f"The backend {backend.name!r} failed to open: {type(error).__name__}: {error}") from error
     raise PluginError(f"The backend {backend.name!r} makes neither files nor a store")
+
+
+def _cannot_open(entry: StoreEntry) -> NotSupported:
+    return NotSupported(
+        f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public by itself",
+        hint="Leave visibility: out, and open the place to readers with the host's own tools.",
+    )
 
 
 def _configured(backend: str, location: Location, config: Any) -> Store:

@@ -16,6 +16,7 @@ from .atomic import disk_errors
 from .cache import Cache, Cached
 from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, StorageError, StoreUnavailable
 from .files import FileOperations
+from .kept import kept_key, kept_versions
 from .protocol import Receipt, Version
 from .receipts import Receipts
 from .transfer import Hashes, download, retrying
@@ -23,6 +24,7 @@ from .transfer import Hashes, download, retrying
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
 _LENGTHS = {"sha1": 40, "sha256": 64}
+Place = tuple[str, str | None]  # key and version id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Pin:
 class _Search:
     """What was learnt in the search of one hash: which versions were tried, and what those read turned out to be."""
 
-    tried: set[str | None] = dataclasses.field(default_factory=set)
-    found: dict[str | None, Hashes] = dataclasses.field(default_factory=dict)
+    tried: set[Place] = dataclasses.field(default_factory=set)
+    found: dict[Place, Hashes] = dataclasses.field(default_factory=dict)
     denied: AccessDenied | None = None
     broken: IntegrityError | None = None
 
@@ -126,53 +128,68 @@ class Resolver:
         if cached is not None:
             return cached
         search = _Search()
-        for version_id in self._places(key, pin, search, thorough):
-            if version_id in search.tried:
+        for place in self._places(key, pin, search, thorough):
+            if place in search.tried:
                 continue
-            search.tried.add(version_id)
-            found = self._attempt(key, version_id, search)
+            search.tried.add(place)
+            found = self._attempt(key, place, search)
             if found is not None and pin.fits(found.hashes):
-                if pin.version_id not in (None, "null", version_id):
+                if pin.version_id not in (None, "null", place[1]):
                     _log.warning(
                         "%s has no version %s with the pinned hash; loaded the bytes with that hash, version %s",
                         self._name(key),
                         pin.version_id,
-                        version_id,
+                        place[1],
                     )
                 return found
         raise self._not_found(key, pin, search)
 
-    def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[str | None]:
-        """Yield the version ids to try for a hash, likeliest first.
+    def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[Place]:
+        """Yield where to look for a hash, likeliest first.
 
         Records are hints that may be wrong, so a thorough search ends with the versions that are
         described as something else.
         """
-        for receipt in self._receipts_here(key):
-            if pin.fits(receipt):
-                yield receipt.version_id
+        known = [receipt for receipt in self.receipts.of(key) if pin.fits(receipt)]
+        for receipt in known:
+            if receipt.address == self.files.address:
+                yield key, receipt.version_id
         if pin.version_id:
-            yield pin.version_id
+            yield key, pin.version_id
+        sha256 = pin.sha256 or next((receipt.sha256 for receipt in known), None)
         try:
             versions = retrying(lambda: list(self.files.versions(key)))
         except StoreUnavailable:
             raise
         except StorageError as error:
             _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
-            yield None  # its newest version can perhaps be read all the same
+            yield key, None  # its newest version can perhaps be read all the same
+            if sha256 is not None:
+                yield from self._kept(key, pin, sha256)
             return
         described = [version for version in versions if version.sha1 or version.sha256]
         matching = [version for version in described if pin.fits(version)]
+        yield from ((key, version.version_id) for version in matching[:_MOST_DOWNLOADS])
+        yield from self._kept(key, pin, sha256)
         rest = [version for version in versions if version not in described]
         if thorough:
             rest += [version for version in described if version not in matching]
-        untried = (version.version_id for version in matching + rest if version.version_id not in search.tried)
-        yield from itertools.islice(untried, _MOST_DOWNLOADS)
+        untried = ((key, version.version_id) for version in rest if (key, version.version_id) not in search.tried)
+        yield from itertools.islice(untried, max(0, _MOST_DOWNLOADS - len(matching)))
 
-    def _attempt(self, key: str, version_id: str | None, search: _Search) -> Cached | None:
+    def _kept(self, key: str, pin: Pin, sha256: str | None) -> Iterator[Place]:
+        """Yield where an upload put what it replaced on a host without versions."""
+        if not self.files.replaces():
+            return
+        if sha256 is None:
+            sha256 = next((old.sha256 for old in kept_versions(self.files, key) if pin.fits(old)), None)
+        if sha256 is not None:
+            yield kept_key(key, sha256), None
+
+    def _attempt(self, key: str, place: Place, search: _Search) -> Cached | None:
         """Read one version; None, and noted in ``search``, where it cannot be had."""
         try:
-            found, _ = self._read(key, version_id)
+            found, _ = self._read(key, *place)
         except AssemblyNotFound:
             return None
         except AccessDenied as error:
@@ -181,7 +198,7 @@ class Resolver:
         except IntegrityError as error:
             search.broken = error
             return None
-        search.found[version_id] = found.hashes
+        search.found[place] = found.hashes
         return found
 
     def _not_found(self, key: str, pin: Pin, search: _Search) -> Exception:
@@ -196,7 +213,7 @@ class Resolver:
             )
         got = ", ".join(
             f"{hashes.sha1 if pin.sha1 else hashes.sha256} (version {version_id})"
-            for version_id, hashes in search.found.items()
+            for (_, version_id), hashes in search.found.items()
         )
         return IntegrityError(
             f"{self._name(key)}: expected {pin}, got {got}",
@@ -214,7 +231,7 @@ class Resolver:
         if here:
             return self._by_hash(key, Pin(version_id, sha256=here[0].sha256))
         try:
-            found, version = self._read(key, version_id)
+            found, version = self._read(key, key, version_id)
         except AssemblyNotFound:
             if known:
                 return self._by_hash(key, Pin(sha256=known[0].sha256))
@@ -260,7 +277,7 @@ class Resolver:
 
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""
-        found, version = self._read(key, None)
+        found, version = self._read(key, key, None)
         if identifier is not None and not version.answers_to(identifier):
             others = retrying(lambda: list(self.files.versions(key)))
             mine = next((other for other in others if other.answers_to(identifier)), None)
@@ -269,7 +286,7 @@ class Resolver:
                     f"{self._name(key)} holds {version.identifier!r}, not {identifier!r}",
                     hint="Two names that differ in . and _ only share a file name.",
                 )
-            found, version = self._read(key, mine.version_id)
+            found, version = self._read(key, key, mine.version_id)
         self._check_record(key, found, version)
         return found
 
@@ -284,8 +301,8 @@ class Resolver:
                 hint="Load an earlier version, and tell whoever looks after the store.",
             )
 
-    def _read(self, key: str, version_id: str | None) -> tuple[Cached, Version]:
-        """Return one version's file, hashed, and its description.
+    def _read(self, name: str, key: str, version_id: str | None) -> tuple[Cached, Version]:
+        """Return one version's file, hashed, and its description. ``name`` is its file's in the cache.
 
         Where the newest is asked for and its record names bytes in the cache, they are not read again.
         """
@@ -298,7 +315,7 @@ class Resolver:
 
         def wanted(version: Version) -> bool:
             if version_id is None and version.sha256:
-                held.extend(filter(None, [self.cache.find(key, sha256=version.sha256)]))
+                held.extend(filter(None, [self.cache.find(name, sha256=version.sha256)]))
             return not held
 
         report = self.progress
@@ -314,11 +331,8 @@ class Resolver:
             if isinstance(got, Version):
                 return held[0], got
             version, hashes, private = got
-            cached = self.cache.adopt(sink, path, hashes, key, private=private and not self.shared)
+            cached = self.cache.adopt(sink, path, hashes, name, private=private and not self.shared)
         return cached, version
-
-    def _receipts_here(self, key: str) -> list[Receipt]:
-        return [receipt for receipt in self.receipts.of(key) if receipt.address == self.files.address]
 
     def _name(self, key: str) -> str:
         return f"{key} in store {self.store!r} ({self.files.address})"

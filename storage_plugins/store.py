@@ -18,6 +18,8 @@ from .pins import Pin
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import xarray as xr
 
     from .cache import Cached
@@ -53,6 +55,10 @@ class Store:
         from .opening import portable, reopen
 
         return reopen, (portable(self._entry),)
+
+    def promises(self) -> str:
+        """Ask the host; return in words what becomes of bytes that are uploaded again, and what cannot be promised."""
+        return "what becomes of bytes that are uploaded again is for its backend to say"
 
     def upload(
         self,
@@ -203,13 +209,53 @@ class Store:
         """Return the path of a verified local copy of a file, for reading only. Pins and errors as `load`."""
         self._cannot("fetch")
 
-    def publish(self, identifier: str, *, assembly_prefix: str | None = None) -> None:
-        """Make ``identifier`` readable by everybody."""
+    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
+        """Make one version readable by everybody, and nothing else.
+
+        Args:
+            identifier: its name.
+            version_id: which version; None: the newest.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+
+        Returns:
+            a receipt whose ``uri`` anybody can load. An anonymous reader has read these very bytes.
+
+        Raises:
+            AccessDenied: it is not readable by everybody, and was left private; the hint says what to do.
+            NotSupported: this kind of store, or its settings, cannot do it.
+        """
         self._cannot("publish")
 
-    def unpublish(self, identifier: str, *, assembly_prefix: str | None = None) -> None:
-        """Make ``identifier`` private again."""
+    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
+        """Make ``identifier`` private again: one version, or all where none is named.
+
+        Returns once an anonymous reader was refused.
+
+        Raises:
+            AccessDenied: these credentials may not; the hint says what to do.
+            StorageError: everybody can still read it, for another reason.
+        """
         self._cannot("unpublish")
+
+    def share(
+        self,
+        identifier: str,
+        *,
+        expires: str | int | timedelta = "7d",
+        version_id: str | None = None,
+        assembly_prefix: str | None = None,
+    ) -> str:
+        """Return a web address from which anybody can load one version for some time, without credentials.
+
+        Args:
+            identifier: its name.
+            expires: such as ``"7d"``, ``"12h"``, ``"30m"``; seconds; or a timedelta. Hosts have a limit: S3 7 days.
+            version_id, assembly_prefix: as in `publish`.
+
+        Returns:
+            an address to give to somebody; ``storage_plugins.load(address)`` loads and verifies it.
+        """
+        self._cannot("share")
 
     def _verified(
         self,

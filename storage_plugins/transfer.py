@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar
+from typing import Protocol, TypeVar
 
 from .atomic import disk_errors
 from .errors import IntegrityError, RateLimited, StoreUnavailable
@@ -19,6 +19,13 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # of one request, or of a download without a single byte of progress between them
 _LONGEST_WAIT = 60.0  # seconds; a host that wants us to wait longer is reported instead
 T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """What bytes are written to: an unbuffered file, say."""
+
+    def write(self, block: memoryview, /) -> int | None:
+        """Take bytes, and return how many of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +54,7 @@ def download(
     files: FileOperations,
     key: str,
     version_id: str | None,
-    sink: BinaryIO,
+    sink: Sink,
     *,
     wanted: Callable[[Version], bool] = lambda version: True,
     progress: Callable[[int, int | None], None] | None = None,
@@ -100,11 +107,11 @@ def download(
     return version, Hashes(sha1.hexdigest(), sha256.hexdigest(), done), private
 
 
-def _write(sink: BinaryIO, block: bytes) -> None:
+def _write(sink: Sink, block: bytes) -> None:
     rest = memoryview(block)
     with disk_errors("keep a copy of what is being downloaded"):
         while rest:
-            rest = rest[sink.write(rest) :]
+            rest = rest[sink.write(rest) or 0 :]
 
 
 def _wait(attempt: int, error: StoreUnavailable) -> None:

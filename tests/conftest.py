@@ -2,16 +2,16 @@
 
 import itertools
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import numpy as np
 import pytest
 import xarray as xr
 from memory_files import MemoryFiles
-from moto.server import ThreadedMotoServer
 from proxy import Proxy
+from s3_servers import S3Server, served_ceph, served_moto
 
 import storage_plugins
 from storage_plugins.cache import Cache
@@ -59,44 +59,59 @@ def make_assembly(seed: int = 0) -> xr.DataArray:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """The address of a served moto."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """moto, or with STORAGE_PLUGINS_TEST_S3=ceph a real server."""
+    if os.environ.get("STORAGE_PLUGINS_TEST_S3") == "ceph":
+        with served_ceph(tmp_path_factory.mktemp("ceph")) as server:
+            yield server
+    else:
+        with served_moto() as server:
+            yield server
 
 
 @pytest.fixture
-def s3_client(moto: str) -> object:
-    """A client that goes round the store."""
-    return boto3.client(
-        "s3",
-        endpoint_url=moto,
-        region_name="us-east-1",
-        aws_access_key_id="round",
-        aws_secret_access_key="the-store",
-    )
+def endpoint(s3_server: S3Server) -> str:
+    """The address of the S3 server."""
+    return s3_server.url
 
 
 @pytest.fixture
-def aws_credentials(home: Path) -> None:
-    """The credentials file as AWS documents it."""
-    (home / ".aws").mkdir()
-    (home / ".aws" / "credentials").write_text(
-        "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n"
-        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
-    )
+def s3_client(s3_server: S3Server) -> object:
+    """A client of the buckets' owner that goes round the store."""
+    return s3_server.client()
+
+
+def write_credentials(home: Path, user: tuple[str, str]) -> None:
+    """Write the credentials file as AWS documents it."""
+    (home / ".aws").mkdir(exist_ok=True)
+    text = f"[default]\naws_access_key_id = {user[0]}\naws_secret_access_key = {user[1]}\n"
+    (home / ".aws" / "credentials").write_text(text)
 
 
 @pytest.fixture
-def bucket(s3_client, aws_credentials) -> str:
+def aws_credentials(home: Path, s3_server: S3Server) -> None:
+    """The credentials of the buckets' owner."""
+    write_credentials(home, s3_server.owner)
+
+
+@pytest.fixture
+def new_bucket(s3_client, aws_credentials) -> Callable[..., str]:
+    """Make buckets, versioned or not."""
+
+    def make(versioned: bool = True) -> str:
+        name = f"lab-{uuid.uuid4().hex[:12]}"
+        s3_client.create_bucket(Bucket=name)
+        if versioned:
+            s3_client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+    return make
+
+
+@pytest.fixture
+def bucket(new_bucket) -> str:
     """A new versioned bucket."""
-    name = f"lab-{next(_numbers)}"
-    s3_client.create_bucket(Bucket=name)
-    s3_client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    return name
+    return new_bucket()
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -104,7 +119,7 @@ def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A storage.yaml whose default store is an empty one of each backend in turn."""
     if request.param == "local":
         return write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"})
-    bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("moto")
+    bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
     return write_yaml(tmp_path, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})
 
 
@@ -149,15 +164,15 @@ def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
 
 
 @pytest.fixture
-def proxy(moto: str) -> Iterator[Proxy]:
-    """A proxy before moto that can be told to misbehave."""
-    proxy = Proxy(moto)
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    """A proxy before the S3 server that can be told to misbehave."""
+    proxy = Proxy(endpoint)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def open_lab(tmp_path: Path, bucket: str, moto: str) -> Callable[..., FileStore]:
+def open_lab(tmp_path: Path, bucket: str, endpoint: str) -> Callable[..., FileStore]:
     """Open the store of the bucket, with settings of one's own; each time as on a new machine."""
     count = 0
 
@@ -166,7 +181,7 @@ def open_lab(tmp_path: Path, bucket: str, moto: str) -> Callable[..., FileStore]
         count += 1
         folder = tmp_path / f"machine-{count}"
         folder.mkdir()
-        store = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": moto, **settings}
+        store = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint, **settings}
         store = storage_plugins.open_store(config=write_yaml(folder, store))
         store.cache = Cache([folder / "cache"], own=folder / "cache")
         return store

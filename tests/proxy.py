@@ -1,5 +1,6 @@
 """A proxy before an HTTP server that can answer by itself, and cut or change what comes back."""
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ class Proxy:
     Attributes:
         requests: "METHOD path?query" of each.
         refuse: given method and path, returns (status, error code) to answer with, or None.
+        answer: given method and path, returns XML to answer with, or None.
         stuck: given method and path, whether to leave the body unread until `go_on` is set.
         change: given method, path and the body that came back, returns the body to send, under the old length.
     """
@@ -21,6 +23,7 @@ class Proxy:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.refuse: Callable[[str, str], tuple[int, str] | None] = lambda method, path: None
+        self.answer: Callable[[str, str], str | None] = lambda method, path: None
         self.change: Callable[[str, str, bytes], bytes] = lambda method, path, body: body
         self.stuck: Callable[[str, str], bool] = lambda method, path: False
         self.go_on = threading.Event()
@@ -56,10 +59,11 @@ class Proxy:
             handler.close_connection = True
             return
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        refusal = self.refuse(method, path)
-        if refusal is not None:
-            status, code = refusal
-            answer = f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode()
+        refusal, told = self.refuse(method, path), self.answer(method, path)
+        if refusal is not None or told is not None:
+            status, code = refusal or (200, "")
+            text = told or f"<Error><Code>{code}</Code><Message>as told</Message></Error>"
+            answer = text.encode()
             handler.send_response(status)
             handler.send_header("Content-Type", "application/xml")
             handler.send_header("Content-Length", str(len(answer)))
@@ -67,9 +71,10 @@ class Proxy:
             handler.wfile.write(b"" if method == "HEAD" else answer)
             return
         onward = http.client.HTTPConnection(self._target.hostname or "", self._target.port)
-        onward.request(method, path, body, dict(handler.headers))
-        came = onward.getresponse()
-        data = came.read()
+        with contextlib.closing(onward):
+            onward.request(method, path, body, dict(handler.headers))
+            came = onward.getresponse()
+            data = came.read()
         handler.send_response(came.status)
         for name, value in came.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "date", "server", "content-length"):
@@ -82,4 +87,3 @@ class Proxy:
             handler.wfile.write(sent)
             if len(sent) < len(data):
                 handler.close_connection = True
-        onward.close()

@@ -184,3 +184,38 @@ def test_a_loaded_file_opens_as_any_netcdf_file(run, yaml_file, netcdf, tmp_path
 def test_load_refuses_another_names_assembly_as_the_library_does(run, yaml_file, netcdf):
     run("upload", netcdf, "a.b", "--config", yaml_file)
     run("load", "a_b", "--config", yaml_file, code=3)
+
+
+def test_publishing_and_sharing_by_command_line(run, bucket, endpoint, netcdf, tmp_path):
+    s3 = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint, "publish_by": "acl"}
+    where = ("--config", write_yaml(tmp_path, s3))
+    run("upload", netcdf, "X", *where)
+    uri = run("publish", "X", *where).stdout.splitlines()[-1]
+    assert storage_plugins.load(uri).name == "rates"
+    assert json.loads(run("publish", "X", *where, "--json").stdout)["uri"] == uri
+    assert "private" in run("unpublish", "X", *where).stdout
+    link = run("share", "X", "--expires", "1h", *where).stdout.strip()
+    assert "X-Amz-Expires=3600" in link
+    assert storage_plugins.load(link).name == "rates"
+    run("share", "X", "--expires", "soon", *where, code=2)
+    run("publish", "Y", *where, code=3)
+
+
+def test_what_a_store_cannot_do_by_command_line(run, netcdf, tmp_path):
+    where = ("--config", write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"}))
+    run("upload", netcdf, "X", *where)
+    for command in ("publish", "unpublish", "share"):
+        assert "Traceback" not in run(command, "X", *where, code=11).stderr
+
+
+def test_what_each_host_promises(run, new_bucket, endpoint, tmp_path):
+    def told(**store):
+        return run("stores", "--ask", "--config", write_yaml(tmp_path, store)).stdout
+
+    assert "lab: keeps every version" in told(backend="local", root="./assemblies")
+    s3 = {"backend": "s3", "endpoint_url": endpoint}
+    assert "lab: keeps every version" in told(**s3, bucket=new_bucket())
+    unversioned = told(**s3, bucket=new_bucket(versioned=False))
+    assert "changed bytes are refused" in unversioned
+    assert "may be lost" in unversioned
+    assert "cannot be asked" in told(**s3, bucket="nobody-made-this")

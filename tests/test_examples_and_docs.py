@@ -40,8 +40,8 @@ def yaml_for(kind: str, tmp_path: Path, request) -> Path:
     (tmp_path / kind).mkdir()
     if kind == "local":
         return write_yaml(tmp_path / kind, {"backend": "local", "root": "./assemblies"})
-    bucket, moto = request.getfixturevalue("bucket"), request.getfixturevalue("moto")
-    return write_yaml(tmp_path / kind, {"backend": "s3", "bucket": bucket, "endpoint_url": moto})
+    bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
+    return write_yaml(tmp_path / kind, {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint})
 
 
 @needs_checkout
@@ -95,9 +95,9 @@ DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 @needs_checkout
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, moto, monkeypatch):
-    """Blocks of one document run one after the other, with its YAML beside them and its buckets on moto."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, endpoint, monkeypatch):
+    """Blocks of one document run one after the other, with its YAML beside them and its buckets on the server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     import boto3
 
     client = boto3.client("s3", region_name="us-east-1")

@@ -1,4 +1,4 @@
-"""The S3 store against a served moto."""
+"""The S3 store: objects, versions, requests."""
 
 import base64
 import hashlib
@@ -88,15 +88,15 @@ def test_bodies_carry_an_md5_for_the_server_to_check(open_lab, proxy, tmp_path):
     assert sorted(headers["Content-MD5"] for headers in sent) == sorted(expected)
 
 
-def test_the_null_version_of_an_object_older_than_versioning(open_lab, s3_client, aws_credentials, tmp_path):
-    s3_client.create_bucket(Bucket="old-bucket")
-    s3_client.put_object(Bucket="old-bucket", Key=KEY, Body=stored_file(tmp_path, 1))
-    s3_client.put_bucket_versioning(Bucket="old-bucket", VersioningConfiguration={"Status": "Enabled"})
-    store = open_lab(bucket="old-bucket/brain")
+def test_the_null_version_of_an_object_older_than_versioning(open_lab, s3_client, new_bucket, tmp_path):
+    bucket = new_bucket(versioned=False)
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=stored_file(tmp_path, 1))
+    s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store = open_lab(bucket=f"{bucket}/brain")
     xr.testing.assert_identical(store.load("X"), make_assembly(1))
     receipt = store.upload(make_assembly(2), "X")
     for pin in ({"version_id": "null"}, {"sha1": hashlib.sha1(stored_file(tmp_path, 1)).hexdigest()}):
-        xr.testing.assert_identical(open_lab(bucket="old-bucket/brain").load("X", **pin), make_assembly(1))
+        xr.testing.assert_identical(open_lab(bucket=f"{bucket}/brain").load("X", **pin), make_assembly(1))
     assert [version.version_id for version in store.versions("X")] == [receipt.version_id, "null"]
     assert store.versions("X")[1].sha1 is None
 

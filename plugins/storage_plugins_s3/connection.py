@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -73,6 +75,8 @@ class Connection:
 
         settings = self._settings
         session = aiobotocore.session.AioSession(profile=settings.profile)
+        if not _may_have_an_instance_role():
+            session.get_component("credential_provider").remove("iam-role")
         if not anonymous:
             _keep_secrets_out_of_logs()
             if not self._has_credentials(session) and settings.anonymous == "auto":
@@ -81,9 +85,10 @@ class Connection:
         filesystem = s3fs.S3FileSystem(
             anon=anonymous,
             session=session,
-            endpoint_url=settings.endpoint_url,
+            endpoint_url=settings.endpoint,
             client_kwargs={"region_name": region},
             config_kwargs={
+                **({} if anonymous else {"signature_version": "s3v4"}),  # for links too
                 "connect_timeout": 10,
                 "read_timeout": 60,
                 "max_pool_connections": 32,
@@ -92,7 +97,7 @@ class Connection:
                 # Content-MD5 is understood by every server, newer checksums are not
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
-                "s3": {"addressing_style": "path" if settings.endpoint_url else "auto"},
+                "s3": {"addressing_style": "path" if settings.endpoint else "auto"},
             },
             requester_pays=settings.requester_pays,
             use_listings_cache=False,  # goes stale
@@ -102,8 +107,23 @@ class Connection:
         return filesystem
 
 
+def _may_have_an_instance_role() -> bool:
+    """Whether the lookup of an instance's role can succeed: elsewhere it waits for seconds, and for nothing.
+
+    Amazon names itself as the vendor of its machines ("Identify EC2 Linux instances" in the EC2 user guide).
+    """
+    if os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+        return True
+    for told in ("/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/bios_version", "/sys/hypervisor/uuid"):
+        with contextlib.suppress(OSError):
+            text = Path(told).read_text("ascii", errors="replace").lower()
+            if "amazon" in text or text.startswith("ec2"):
+                return True
+    return os.name == "nt"  # no such files there
+
+
 _SECRET = re.compile(
-    r"""(?ix) ( (?: x-amz-security-token | secret_?access_?key | session_?token )
+    r"""(?ix) ( (?: x-amz-security-token | x-amz-signature | secret_?access_?key | session_?token | ^signature )
         ["']? \s* [:=>] \s* b?["']? ) [^\s"',}<&]+"""
 )
 

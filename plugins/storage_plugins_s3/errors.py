@@ -80,13 +80,21 @@ def _error(error: Exception, what: str, address: str) -> StorageError:
     broken = botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError
     if isinstance(cause, broken) or isinstance(error, OSError | TimeoutError):
         reason = " ".join(str(error).split()) or type(error).__name__
-        return StoreUnavailable(
-            f"{address} cannot be reached: {reason}",
-            hint="Check the network, and endpoint_url: in storage.yaml if there is one.",
-        )
+        return StoreUnavailable(f"{address} cannot be reached: {reason}", hint=_way_out(reason))
     if type(error).__module__.partition(".")[0] == "aiohttp":  # a connection that broke within a body
         return StoreUnavailable(f"{what} in {address}: the connection broke ({type(error).__name__})")
     return StorageError(f"{what} in {address}: {type(error).__name__}: {error}")
+
+
+def _way_out(reason: str) -> str:
+    """Return what to do where no connection came about."""
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return "Nobody known has signed the server's certificate: name that of its signer in AWS_CA_BUNDLE."
+    if "[SSL:" in reason:
+        return "Check whether endpoint_url: begins with http: or https: as the server wants it."
+    if "proxy" in reason.lower():
+        return "Check the proxy named in HTTP_PROXY or HTTPS_PROXY; NO_PROXY lists hosts to reach without it."
+    return "Check the network, and endpoint_url: in storage.yaml if there is one."
 
 
 def _answered(error: botocore.exceptions.ClientError, what: str, address: str) -> StorageError:
@@ -103,11 +111,13 @@ def _answered(error: botocore.exceptions.ClientError, what: str, address: str) -
     if code in _SLOWER:
         return RateLimited(f"{address} asks to slow down ({said})", retry_after=_retry_after(error))
     if code in _DAMAGED:
-        return IntegrityError(f"{what} did not arrive whole in {address} ({said}); nothing was kept")
+        return IntegrityError(f"{what} did not arrive whole in {address} ({said}); nothing was kept", hint="Try again.")
     if code in _TAKEN:
         return AlreadyExists(f"{what} is in {address} already, or was changed meanwhile ({said})")
     if code in _ROOM:
-        return QuotaExceeded(f"{what} does not fit into {address} ({said})")
+        return QuotaExceeded(
+            f"{what} does not fit into {address} ({said})", hint="Ask whoever looks after the bucket for room."
+        )
     if code in (
         "301",
         "307",
@@ -116,10 +126,15 @@ def _answered(error: botocore.exceptions.ClientError, what: str, address: str) -
         "IllegalLocationConstraintException",
     ):
         return ConfigError(f"{address} is in another region ({said})", hint="Set region: in storage.yaml.")
-    if code in ("NotImplemented", "501"):
+    if code in ("NotImplemented", "501", "AccessControlListNotSupported"):
         return NotSupported(f"{what}: {address} has no such request ({said})")
     if code in _AWAY or status >= 500:
-        return StoreUnavailable(f"{address} does not answer as it should ({said})")
+        return StoreUnavailable(f"{address} does not answer as it should ({said})", hint="Try again later.")
+    if code == "InvalidObjectState":
+        return StorageError(
+            f"{what} in {address} is archived ({said})",
+            hint="Somebody who may has to bring it back first: aws s3api restore-object.",
+        )
     return StorageError(f"{what} in {address} was refused ({said})")
 
 

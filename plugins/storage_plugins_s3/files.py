@@ -10,8 +10,11 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
+import getpass
 import hashlib
+import re
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
@@ -27,6 +30,7 @@ from storage_plugins import (
     Version,
 )
 
+from . import publishing
 from . import settings as addresses
 from .connection import Connection
 from .errors import translated
@@ -40,6 +44,7 @@ _PARTS_AT_ONCE = 4
 _LOOKS_AT_ONCE = 16
 _PATIENCE = 60.0  # seconds for an answer to an upload's request, beside those for its body:
 _SLOWEST = 25_000  # bytes a second below which a body counts as stuck; nothing else times its sending
+_BELIEVED = 60.0  # seconds
 _CLEAN_UP = 15.0  # seconds that ctrl-C waits for an upload to be taken back
 T = TypeVar("T")
 
@@ -50,7 +55,8 @@ class S3Files(FileOperations):
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
         self._connection = Connection(settings)
-        self._versioned = False
+        self._versioned = 0.0  # until when, by the monotonic clock, the bucket is believed to be versioned
+        self._tags = True  # whether uploads may carry tags
 
     @property
     def address(self) -> str:
@@ -62,24 +68,91 @@ class S3Files(FileOperations):
         return addresses.uri(self._settings, key, version_id)
 
     def keeps_versions(self) -> bool:
-        """Whether the bucket says that versioning is enabled; suspended, denied and unknown are no."""
-        if not self._versioned:
-            try:
-                answer = self._call("get_bucket_versioning", "the bucket's versioning")
-            except (AccessDenied, AssemblyNotFound, NotSupported):  # may not ask, or a server that has no answer
-                return False
-            self._versioned = answer.get("Status") == "Enabled"
-        return self._versioned
+        """Whether the bucket says that versioning is enabled; suspended, denied and unknown are no.
+
+        A yes is believed for a minute: versioning can be suspended, but the look is a request of its own.
+        """
+        if time.monotonic() < self._versioned:
+            return True
+        try:
+            answer = self._call("get_bucket_versioning", "the bucket's versioning")
+        except (AccessDenied, AssemblyNotFound, NotSupported):  # may not ask, or a server that has no answer
+            return False
+        enabled = answer.get("Status") == "Enabled"
+        self._versioned = time.monotonic() + _BELIEVED if enabled else 0.0
+        return enabled
+
+    def creates_safely(self) -> bool:
+        """Amazon keeps to conditions; of other servers some ignore them for uploads in parts."""
+        return self._settings.endpoint is None
+
+    def replaces(self) -> bool:
+        """S3 has folders and conditions."""
+        return True
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Upload in one request, or in parts; the server checks an MD5 of each body."""
-        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        return self._put(key, source, metadata, {"IfNoneMatch": "*"} if if_absent else {})
+
+    def replace(self, key: str, source: Source, *, metadata: Mapping[str, str], seen: Version) -> str | None:
+        """Upload on condition that the object still has the ETag seen."""
+        return self._put(key, source, metadata, {"IfMatch": (seen.etag or "").strip('"')})  # Ceph takes it bare only
+
+    def _put(self, key: str, source: Source, metadata: Mapping[str, str], condition: dict[str, str]) -> str | None:
         send = self._single if source.size <= _SINGLE else self._parts
-        with translated(key, self.address):
-            filesystem = self._connection.filesystem()
-            answer = _run(filesystem, send(filesystem, key, source, dict(metadata), condition))
+        filesystem = self._connection.filesystem()
+        while True:
+            tags = {"Tagging": f"uploadedBy={_user()}"} if self._tags else {}
+            options = {"Metadata": dict(metadata), **tags}
+            try:
+                with translated(key, self.address):
+                    answer = _run(filesystem, send(filesystem, key, source, options, condition))
+                break
+            except (AccessDenied, NotSupported):
+                if not self._tags:
+                    raise
+                self._tags = False  # tags need a permission of their own; the upload itself may be allowed
         version_id = answer.get("VersionId")
+        if not version_id or version_id == "null":
+            self._versioned = 0.0  # it is suspended by now
         return str(version_id) if version_id else None
+
+    def anonymous(self) -> FileOperations:
+        """Return the same bucket without credentials; with ``publish_by: prefix``, the folder of the copies."""
+        changes: dict[str, Any] = {"anonymous": "always", "profile": None, "requester_pays": False}
+        if self._settings.publish_by == "prefix":
+            prefix = self._settings.public_folder.rstrip("/")
+            changes |= {"bucket": self._settings.bucket_name, "prefix": prefix}
+        return S3Files(self._settings.model_copy(update=changes))
+
+    def publish(self, key: str, version_id: str | None) -> str | None:
+        """Open one version, in the way that ``publish_by`` says."""
+        return publishing.open_to_all(self._call, self._settings, key, version_id)
+
+    def unpublish(self, key: str, version_id: str | None) -> None:
+        """Close it again."""
+        publishing.close_to_all(self._call, self._settings, key, version_id)
+
+    def why_still_private(self, key: str) -> str:
+        """Look at what the bucket says, and return the commands for its owner."""
+        return publishing.what_is_missing(self._call, self._settings)
+
+    def share(self, key: str, version_id: str | None, seconds: int) -> str:
+        """Sign a GET of one version (AWS Signature Version 4, by query). Nothing is requested."""
+        parameters = {"Bucket": self._settings.bucket_name, "Key": self._key(key)}
+        if version_id is not None:
+            parameters["VersionId"] = version_id
+        filesystem = self._connection.filesystem()
+        if self._connection.is_anonymous(filesystem):
+            raise AccessDenied(f"To sign a link to {key} in {self.address} needs credentials, and there are none")
+
+        async def sign() -> str:
+            client = await filesystem.get_s3(self._settings.bucket_name)
+            link = await client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+            return str(link)
+
+        with translated(key, self.address):
+            return _run(filesystem, sign())
 
     def read(
         self,
@@ -169,7 +242,7 @@ class S3Files(FileOperations):
             raise
 
     async def _single(
-        self, filesystem: Any, key: str, source: Source, metadata: dict[str, str], condition: dict[str, str]
+        self, filesystem: Any, key: str, source: Source, options: dict[str, Any], condition: dict[str, str]
     ) -> dict[str, Any]:
         """Upload in one request."""
         body = b"".join(source.blocks(_SINGLE))
@@ -180,17 +253,17 @@ class S3Files(FileOperations):
                 Key=self._key(key),
                 Body=body,
                 ContentMD5=_md5(body),
-                Metadata=metadata,
+                **options,
                 **condition,
             )
         return answer
 
     async def _parts(
-        self, filesystem: Any, key: str, source: Source, metadata: dict[str, str], condition: dict[str, str]
+        self, filesystem: Any, key: str, source: Source, options: dict[str, Any], condition: dict[str, str]
     ) -> dict[str, Any]:
         """Upload in parts, several at a time, and complete only what is the file that was hashed."""
         place = {"Bucket": self._settings.bucket_name, "Key": self._key(key)}
-        beginning = asyncio.create_task(filesystem._call_s3("create_multipart_upload", **place, Metadata=metadata))
+        beginning = asyncio.create_task(filesystem._call_s3("create_multipart_upload", **place, **options))
         free = asyncio.Semaphore(_PARTS_AT_ONCE)
 
         async def send(number: int, body: bytes) -> dict[str, Any]:
@@ -243,6 +316,8 @@ class S3Files(FileOperations):
 
         async def describe(entry: dict[str, Any]) -> Version:
             listed = {**entry, "ContentLength": entry["Size"]}
+            # not every server knows "null" by name where a bucket was never versioned
+            named = {} if entry["VersionId"] == "null" and entry.get("IsLatest") else {"VersionId": entry["VersionId"]}
             async with free:
                 try:
                     with translated(key, self.address):
@@ -250,7 +325,7 @@ class S3Files(FileOperations):
                             "head_object",
                             Bucket=self._settings.bucket_name,
                             Key=self._key(key),
-                            VersionId=entry["VersionId"],
+                            **named,
                         )
                 except (AccessDenied, AssemblyNotFound):
                     head = {}  # its record stays unknown
@@ -275,7 +350,7 @@ class S3Files(FileOperations):
             )
             keys += [entry["Key"][len(self._settings.folder) :] for entry in page.get("Contents", [])]
             if not page.get("IsTruncated"):
-                return [key for key in keys if key and not key.startswith(".")]
+                return [key for key in keys if key]
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
@@ -358,6 +433,15 @@ async def _cancelled(tasks: list[asyncio.Task[T]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _user() -> str:
+    """Return who uploads, as BrainIO tags it: the name on this computer, in the characters a tag may have."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container without names
+        name = "unknown"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
 
 
 def _longest(body: bytes) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -26,8 +27,12 @@ class S3Settings(StoreSettings):
         "auto", description="auto: use credentials if there are any and they help"
     )
     requester_pays: StrictBool = Field(False, description="accept the bucket's charges for requests")
+    publish_by: Literal["tag", "acl", "prefix"] = Field(
+        "tag", description="how publish opens an object: a tag that the bucket's policy knows, its ACL, or a copy"
+    )
+    public_prefix: str = Field("public", description="folder below the store's for the copies of publish_by: prefix")
 
-    @field_validator("bucket", "prefix")
+    @field_validator("bucket", "prefix", "public_prefix")
     @classmethod
     def _no_odd_folders(cls, value: str) -> str:
         if "://" in value:
@@ -68,15 +73,28 @@ class S3Settings(StoreSettings):
         return "".join(f"{part}/" for part in parts)
 
     @property
+    def public_folder(self) -> str:
+        """Where the copies of ``publish_by: prefix`` go."""
+        return f"{self.folder}{self.public_prefix}/"
+
+    @property
+    def endpoint(self) -> str | None:
+        """The server, None for Amazon's: the setting, else the environment as the AWS tools read it."""
+        if self.endpoint_url or os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+            return self.endpoint_url
+        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return named.rstrip("/") if named else None
+
+    @property
     def address(self) -> str:
         """The place itself; a server that is not Amazon's is named in it."""
         place = f"s3://{self.bucket_name}/{quote(self.folder)}".rstrip("/")
-        return f"{place}?endpoint_url={quote(self.endpoint_url, safe='/:')}" if self.endpoint_url else place
+        return f"{place}?endpoint_url={quote(self.endpoint, safe='/:')}" if self.endpoint else place
 
 
 def uri(settings: S3Settings, key: str, version_id: str | None) -> str:
     """Return the address of one version of ``key``."""
-    query = {"versionId": version_id, "endpoint_url": settings.endpoint_url}
+    query = {"versionId": version_id, "endpoint_url": settings.endpoint}
     given = "&".join(f"{name}={quote(value, safe='/:')}" for name, value in query.items() if value)
     return f"s3://{settings.bucket_name}/{quote(settings.folder + key)}{'?' if given else ''}{given}"
 

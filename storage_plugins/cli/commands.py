@@ -129,8 +129,9 @@ def init(path: Path) -> None:
 
 @cli.command()
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The storage.yaml to use.")
+@click.option("--ask", is_flag=True, help="Ask each host what it does with what is uploaded again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def stores(config: Path | None, as_json: bool) -> None:
+def stores(config: Path | None, ask: bool, as_json: bool) -> None:
     """List the configured stores, and what is wrong with any."""
     from ..config import Config
     from ..opening import open_entry
@@ -140,7 +141,10 @@ def stores(config: Path | None, as_json: bool) -> None:
     for name, entry in found.stores.items():
         row: dict[str, Any] = {"name": name, "backend": entry.backend, "default": name == found.default}
         try:
-            row |= {"address": open_entry(entry).address, "problem": None}
+            store = open_entry(entry)
+            row |= {"address": store.address, "problem": None}
+            if ask:
+                row["promises"] = store.promises()
         except errors.StorageError as error:
             row |= {"address": None, "problem": str(error)}
         rows.append(row)
@@ -155,6 +159,9 @@ def stores(config: Path | None, as_json: bool) -> None:
             for row in rows
         ],
     )
+    for row in rows:
+        if "promises" in row:
+            click.echo(f"{row['name']}: {row['promises']}")
 
 
 @cli.command()
@@ -298,6 +305,82 @@ def versions(
         for version in found
     ]
     print_table(["version_id", "created", "bytes", "sha1"], rows)
+
+
+_version_option = click.option("--version-id", help="The version the host calls so; else the newest.")
+
+
+@cli.command()
+@click.argument("identifier")
+@_version_option
+@_prefix_option
+@_store_options
+def publish(
+    identifier: str,
+    version_id: str | None,
+    assembly_prefix: str | None,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Make one version of IDENTIFIER readable by everybody, and prove it."""
+    with _opened(store_name, config, as_json) as store:
+        receipt = store.publish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
+    if as_json:
+        print_json(receipt.to_dict())
+    else:
+        click.echo(f"Everybody can load {identifier} now; an anonymous reader just did:\n{receipt.uri}")
+
+
+@cli.command()
+@click.argument("identifier")
+@click.option("--version-id", help="The version the host calls so; else all.")
+@_prefix_option
+@_store_options
+def unpublish(
+    identifier: str,
+    version_id: str | None,
+    assembly_prefix: str | None,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Make IDENTIFIER private again, and prove it."""
+    with _opened(store_name, config, as_json) as store:
+        store.unpublish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
+    if as_json:
+        print_json({"identifier": identifier, "private": True})
+    else:
+        click.echo(f"{identifier} is private: an anonymous reader was just refused.")
+
+
+@cli.command()
+@click.argument("identifier")
+@click.option("--expires", default="7d", show_default=True, help="Such as 7d, 12h, 30m.")
+@_version_option
+@_prefix_option
+@_store_options
+def share(
+    identifier: str,
+    expires: str,
+    version_id: str | None,
+    assembly_prefix: str | None,
+    store_name: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Print a link from which anybody can load one version of IDENTIFIER for some time."""
+    try:
+        with _opened(store_name, config, as_json) as store:
+            link = store.share(identifier, expires=expires, version_id=version_id, assembly_prefix=assembly_prefix)
+    except ValueError as error:
+        if isinstance(error, errors.StorageError):
+            raise
+        raise click.BadParameter(str(error)) from error
+    if as_json:
+        print_json({"link": link})
+    else:
+        click.echo(link)
 
 
 @contextmanager

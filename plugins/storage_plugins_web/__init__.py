@@ -1,0 +1,47 @@
+"""The ``web`` backend: one file behind a web address, such as a link that a store's ``share`` made. Only reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr
+
+import storage_plugins
+
+from .files import LinkedFile
+
+__all__ = ["WebSettings", "storage_plugins_backend"]
+
+
+class WebSettings(storage_plugins.StoreSettings):
+    """Settings of a ``web`` store: made from a link, seldom written by hand."""
+
+    url: SecretStr = Field(description="the link; whoever has it can read the file")
+
+
+def _files(settings: Any) -> LinkedFile:
+    return LinkedFile(settings.url)
+
+
+def _locate(address: str) -> storage_plugins.Location:
+    """Take a link apart: the file is called as the address is."""
+    parts = urlsplit(address)
+    if not parts.hostname or "@" in parts.netloc:
+        raise ValueError("it is no plain web address")
+    name = re.sub(r"[^A-Za-z0-9._+-]", "_", unquote(parts.path).rpartition("/")[2]).lstrip("._+-")[:200]
+    return storage_plugins.Location({"url": address}, name or "file", None)
+
+
+@storage_plugins.hookimpl
+def storage_plugins_backend() -> storage_plugins.Backend:
+    """Describe this backend."""
+    return storage_plugins.Backend(
+        name="web",
+        settings=WebSettings,
+        files=_files,
+        schemes=("https", "http"),
+        locate=_locate,
+        summary="one file behind a link, for reading",
+    )

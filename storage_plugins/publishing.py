@@ -1,0 +1,96 @@
+"""Opening versions to everybody, proved by reading them as everybody; and links that open one for a time."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from datetime import timedelta
+
+from .errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
+from .files import FileOperations
+from .transfer import Hashes, download
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class _Nowhere:
+    """Takes bytes that are only hashed."""
+
+    def write(self, block: memoryview, /) -> int:
+        """Take them."""
+        return len(block)
+
+
+def seconds_of(expires: str | int | timedelta) -> int:
+    """Return a time span in seconds: of ``"7d"``, ``"12h"``, ``"30m"``, ``"90s"``, a number, or a timedelta."""
+    if isinstance(expires, timedelta):
+        seconds = int(expires.total_seconds())
+    elif isinstance(expires, str):
+        found = re.fullmatch(r"\s*([0-9]{1,9})\s*([smhdw]?)\s*", expires)
+        if found is None:
+            raise ValueError(f"expires={expires!r} is no time span: write 7d, 12h, 30m or seconds")
+        seconds = int(found[1]) * _UNITS.get(found[2], 1)
+    else:
+        seconds = int(expires)
+    if seconds < 1:
+        raise ValueError(f"expires={expires!r} is over before it begins")
+    return seconds
+
+
+def publish(
+    files: FileOperations, key: str, version_id: str | None, hashes: Hashes
+) -> tuple[FileOperations, str | None]:
+    """Open one version to everybody; return the files as everybody sees them, and its version id there.
+
+    Raises:
+        AccessDenied: it cannot be opened, or cannot be read although it was; it was closed again.
+        NotSupported: not in this kind of store.
+    """
+    everybody = _everybody(files)
+    there = files.publish(key, version_id)
+    try:
+        if _read_by(everybody, key, there) != hashes:
+            raise AccessDenied(
+                f"{key} in {files.address} is still not readable by everybody, and was left private",
+                hint=files.why_still_private(key),
+            )
+    except BaseException:
+        with contextlib.suppress(StorageError):
+            files.unpublish(key, version_id)
+        raise
+    return everybody, there
+
+
+def unpublish(files: FileOperations, key: str, version_id: str | None) -> None:
+    """Close one version to everybody.
+
+    Raises:
+        StorageError: everybody can read it all the same.
+    """
+    everybody = _everybody(files)
+    files.unpublish(key, version_id)
+    if _read_by(everybody, key, version_id) is not None:
+        raise StorageError(
+            f"{key} in {files.address} can still be read by everybody, for another reason than publish",
+            hint="Look at the policy of the place and at its access lists: they may open more than this file.",
+        )
+
+
+def _everybody(files: FileOperations) -> FileOperations:
+    everybody = files.anonymous()
+    if everybody is None:
+        raise NotSupported(f"{files.address} cannot be opened to everybody from here")
+    return everybody
+
+
+def _read_by(everybody: FileOperations, key: str, version_id: str | None) -> Hashes | None:
+    """Return what an anonymous reader gets of one version; None: that is refused.
+
+    Some servers refuse to name a version without credentials, yet give the newest with its id.
+    """
+    for wanted in dict.fromkeys((version_id, None)):
+        with contextlib.suppress(AccessDenied, AssemblyNotFound):
+            got = download(everybody, key, wanted, _Nowhere())
+            if isinstance(got, tuple) and (version_id is None or got[0].version_id == version_id):
+                return got[1]
+    return None
