@@ -82,7 +82,7 @@ class Version:
 
 def record(
     *,
-    identifier: str,
+    identifier: str | None,
     assembly_prefix: str | None,
     sha1: str,
     sha256: str,
