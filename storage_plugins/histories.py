@@ -217,8 +217,6 @@ class HistoryCopy:
 
     def _send(self, original: Version, file: Source, held: Sequence[_Held]) -> str | None:
         """Put one version into the target, with the source's record, and return its id there."""
-        if self._stop.is_set():
-            raise Stopped
         identifier, prefix = self._name(original)
         report, done = self._reporting(self.target, file.size), 0
 

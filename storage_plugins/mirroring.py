@@ -159,8 +159,6 @@ class _Work:
 
     def copy(self, key: str) -> Mirrored:
         """Copy one file and tell what became of it."""
-        if self.stop.is_set():
-            raise Stopped
         history = HistoryCopy(
             self.source, self.target, key, append=self.append, versioned=self.versioned, stop=self.stop
         )

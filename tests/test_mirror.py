@@ -1,5 +1,6 @@
 """A mirror: all files and versions in order, nothing twice, nothing lost, and every load as before."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ from memory_files import MemoryFiles
 import storage_plugins
 from storage_plugins import AssemblyNotFound, NotSupported, QuotaExceeded, StoreUnavailable, mirror, open_store
 from storage_plugins.protocol import record
+from storage_plugins.receipts import Receipts
 
 
 @dataclasses.dataclass
@@ -405,6 +407,75 @@ def test_interrupted_and_run_again_it_goes_on(pair, moment, monkeypatch):
         assert len([r for r in ours.receipts.of(f"f{number}") if r.address == ours.address]) == 3
 
 
+def test_ctrl_c_ends_it_at_the_next_block(pair, monkeypatch):
+    lab, ours = pair
+    lab.files.give("f", *(b"%d" % number for number in range(50)))
+    ending = threading.Event()
+    shutdown = concurrent.futures.ThreadPoolExecutor.shutdown
+
+    def noted(pool, *arguments, **options):
+        ending.set()
+        shutdown(pool, *arguments, **options)
+
+    monkeypatch.setattr(concurrent.futures.ThreadPoolExecutor, "shutdown", noted)
+
+    def interrupt(key, source):
+        if source.path.read_bytes() == b"7":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            assert ending.wait(60)
+
+    ours.files.before_put = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        mirror(lab, ours)
+    assert len(ours.files.puts) == 7
+
+
+class Breaking(Receipts):
+    """Receipts that end, as a crash would, after so many were written."""
+
+    left = 0
+
+    def write(self, receipt):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().write(receipt)
+
+
+@pytest.mark.parametrize("written", range(6))
+def test_ended_among_the_receipts_no_load_without_a_pin_changes(pair, written):
+    lab, ours = pair
+    lab.files.give("f", b"a", b"b", b"c")
+    folder = ours.receipts.folder
+    ours.receipts = Breaking(folder)
+    ours.receipts.left = written
+    with pytest.raises(KeyboardInterrupt):
+        mirror(lab, ours)
+    for _ in range(2):
+        assert [store.fetch("f").read_bytes() for store in (lab, ours)] == [b"c", b"c"]
+        ours.receipts = Receipts(folder)
+        mirror(lab, ours)
+    assert [receipt.version_id for receipt in lab.receipts.of("f")].count("v1") == 2
+    assert len(lab.receipts.of("f")) == 6
+    assert len(ours.files.puts) == 3
+
+
+def test_receipts_by_a_clock_that_lags_stay_the_newest(pair):
+    lab, ours = pair
+    lab.files.give("f", b"a", b"b")
+    receipt = lab.upload_file(written(Path("c"), b"c"), "f")
+    for path in lab.receipts.folder.rglob("*@*.yaml"):
+        path.write_text(path.read_text().replace(receipt.created.isoformat(), "2001-01-01T00:00:00+00:00"))
+    assert lab.receipts.of("f")[0].created.year == 2001
+    mirror(lab, ours)
+    assert [store.fetch("f").read_bytes() for store in (lab, ours)] == [b"c", b"c"]
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
 KILLED = """
 import sys, storage_plugins
 from storage_plugins_local.files import LocalFiles
@@ -530,6 +601,7 @@ def test_the_receipts_of_the_copies_tell_where_they_are_and_what(config, tmp_pat
         for field in ("identifier", "key", "sha1", "sha256", "size", "content_digest"):
             assert getattr(before, field) == getattr(after, field)
         assert (after.store, after.version_id) == ("ours", version.version_id)
+        assert after.uri == f"{ours.files.uri(key, after.version_id)}#sha256={after.sha256}"
         new_cache()
         assert storage_plugins.load(after.uri, config=config).identical(lab.load(before))
 
