@@ -60,6 +60,9 @@ def described_as(data: bytes, identifier: str, prefix: str | None = None) -> dic
     )
 
 
+LOCAL = {"backend": "local", "root": "./lab"}
+
+
 @pytest.fixture
 def pair(memory_store):
     """Two stores in memory, with one folder of receipts."""
@@ -194,6 +197,24 @@ def test_versions_that_nobody_described_are_hashed_and_described_at_last(pair):
     lab.files.reads.clear()
     assert not mirror(lab, ours).copied
     assert lab.files.reads == []  # their receipts know them by now
+
+
+def test_files_put_into_a_folder_by_hand_are_mirrored_too(tmp_path):
+    config = tmp_path / "storage.yaml"
+    stores = {"lab": LOCAL, "ours": {"backend": "local", "root": "./ours"}}
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
+    for folder, name in (("lab", "by_hand.csv"), ("lab", "there.csv"), ("ours", "there.csv")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(b"a,b")
+    assert outcomes(mirror("lab", "ours", config=config)) == {
+        "by_hand.csv": ("copied", 1, 0),
+        "there.csv": ("there", 0, 1),
+    }
+    ours = open_store("ours", config=config)
+    keep(open_store("lab", config=config), tmp_path, "there.csv", b"c")
+    assert outcomes(mirror("lab", "ours", config=config))["there.csv"] == ("copied", 1, 1)
+    assert history(ours, "there.csv") == [b"a,b", b"c"]
+    assert ours.fetch("by_hand.csv").read_bytes() == b"a,b"
 
 
 # what is left alone
@@ -528,8 +549,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
 def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_path, proxy, bucket, moment):
     config = tmp_path / "storage.yaml"
     ours = {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url}
-    stores = {"lab": {"backend": "local", "root": "./lab"}, "ours": ours}
-    config.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": {"lab": LOCAL, "ours": ours}}))
     lab = open_store("lab", config=config)
     contents = {f"f{number}": [b"%d of %d" % (version, number) for version in (1, 2, 1)] for number in range(3)}
     for name, versions in contents.items():
@@ -554,6 +574,34 @@ def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_pat
     for name, versions in contents.items():
         assert history(store, name) == versions
     assert arrived.count("PUT") == 9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT")
+def test_ctrl_c_is_told_in_a_line_and_takes_back_what_is_on_its_way(tmp_path, proxy, bucket, s3_client):
+    config = tmp_path / "storage.yaml"
+    ours = {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url}
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": {"lab": LOCAL, "ours": ours}}))
+    keep(open_store("lab", config=config), tmp_path, "large.bin", bytes(150 << 20))
+    sending = threading.Event()
+
+    def notice(method, path):
+        if "partNumber=3" in path:
+            sending.set()
+
+    proxy.refuse = notice
+    process = subprocess.Popen(
+        [sys.executable, "-m", "storage_plugins", "mirror", "lab", "ours", "--config", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert sending.wait(60)
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
+    assert open_store("ours", config=config).file_names() == []
+    assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
 # after it
@@ -711,6 +759,20 @@ def test_progress_is_told_for_both_ways(pair):
     mirror(lab, ours)
     assert ("from", "f", 4000, 4000) in told
     assert told[-1] == ("to", "f", 4000, 4000)
+
+
+def test_progress_is_shown_on_a_terminal(config, tmp_path):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    keep(open_store("lab", config=config), tmp_path, "large.bin", os.urandom(8 << 20))
+    near, far = pty.openpty()
+    termios.tcsetwinsize(far, (24, 80))
+    command = [sys.executable, "-m", "storage_plugins", "mirror", "lab", "ours", "--config", config]
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=far, timeout=60).returncode == 0
+    shown = os.read(near, 100_000)
+    assert b"large.bin to ours:" in shown
+    assert b"8.39M" in shown
+    os.close(far)
+    os.close(near)
 
 
 def test_nothing_there_is_nothing_to_do(config):
