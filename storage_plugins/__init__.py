@@ -23,6 +23,7 @@ from .files import Content, FileOperations, Source
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
+    from .mirroring import MirrorReport, mirror
     from .opening import load, open_store
     from .plugins import Backend, Location, hookimpl
     from .settings import ConfigFolder, StoreSettings
@@ -46,6 +47,7 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidPin",
     "Location",
+    "MirrorReport",
     "NotSupported",
     "PluginError",
     "QuotaExceeded",
@@ -59,6 +61,7 @@ __all__ = [
     "Version",
     "hookimpl",
     "load",
+    "mirror",
     "open_store",
 ]
 
@@ -67,10 +70,12 @@ _LAZY = {
     "Backend": "plugins",
     "ConfigFolder": "settings",
     "Location": "plugins",
+    "MirrorReport": "mirroring",
     "Store": "store",
     "StoreSettings": "settings",
     "hookimpl": "plugins",
     "load": "opening",
+    "mirror": "mirroring",
     "open_store": "opening",
 }
 

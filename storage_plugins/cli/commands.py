@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import __version__, errors
+from .mirroring import mirror
 from .output import print_json, print_receipt, print_table
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def cli(verbose: bool) -> None:
     """Keep brain-data assemblies where storage.yaml says, and load them back verified."""
     if verbose:
         logging.getLogger("storage_plugins").setLevel(logging.INFO)
+
+
+cli.add_command(mirror)
 
 
 def _store_options(command: Command) -> Command:

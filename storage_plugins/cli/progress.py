@@ -19,5 +19,7 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
             if name not in shown:
                 shown[name] = stack.enter_context(tqdm(desc=name, total=size, unit="B", unit_scale=True, leave=False))
             shown[name].update(done - shown[name].n)
+            if size is not None and done >= size:  # a mirror has thousands
+                shown.pop(name).close()
 
         yield report
