@@ -101,18 +101,26 @@ class Host:
 
     Attributes:
         tokens: user of each token; a token that is not here is a bad one.
-        meet: where two uploads wait for each other after they looked and before they write: they then get the
-            same version number, or make twin files of one name.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.tokens: dict[str, str] = {}
         self.unscoped: set[str] = set()
-        self.meet: threading.Barrier | None = None
+        self._colliding: list[tuple[str, threading.Barrier]] = []
         self._lock = threading.RLock()
         self._ids = itertools.count(0x5F3C_0000)
         self._guids = itertools.count(1)
+
+    def collide(self, name: str) -> None:
+        """Let the next two uploads to ``name`` wait for each other after they looked and before they write.
+
+        They then get the same version number, or make twin files of one name.
+        """
+        self._colliding = [(name, threading.Barrier(2))] * 2
+
+    def stop_colliding(self) -> None:
+        self._colliding = []
 
     def node(
         self, *, public: bool = False, roles: dict[str, str] | None = None, quota: int = 5 * 10**9, guid: str = ""
@@ -163,9 +171,9 @@ class Host:
 
     def create(self, node: Node, parent: Folder, name: str, data: bytes) -> tuple[File, bool]:
         """Keep a new file; if another one came first meanwhile, a new version of that. Also whether it is new."""
-        self._meeting()
+        met = self._meeting(name)
         with self._lock:
-            there = [] if self.meet else parent.files(name)
+            there = [] if met else parent.files(name)
             if there:
                 return self._append(node, there[0], data, len(there[0].versions) + 1), False
             file = File(self._id(), name, parent)
@@ -176,9 +184,9 @@ class Host:
     def update(self, node: Node, file: File, data: bytes) -> File:
         """Keep a new version; none for bytes equal to the newest. Its number is the count and one."""
         number = len(file.versions) + 1
-        self._meeting()
+        met = self._meeting(file.name)
         with self._lock:
-            return self._append(node, file, data, number if self.meet else len(file.versions) + 1)
+            return self._append(node, file, data, number if met else len(file.versions) + 1)
 
     def delete(self, item: File | Folder) -> None:
         with self._lock:
@@ -211,9 +219,12 @@ class Host:
                 node.counted += len(data)
         return file
 
-    def _meeting(self) -> None:
-        if self.meet is not None:
-            self.meet.wait(10)
+    def _meeting(self, name: str) -> bool:
+        with self._lock:
+            barrier = self._colliding.pop()[1] if self._colliding and self._colliding[-1][0] == name else None
+        if barrier is not None:
+            barrier.wait(10)
+        return barrier is not None
 
     def _id(self) -> str:
         return f"{next(self._ids):024x}"

@@ -106,7 +106,7 @@ class OSFServer:
         """Forget faults, requests and switches; what is kept stays."""
         self.fault = lambda request: None
         self.behaviour = Behaviour()
-        self.host.meet = None
+        self.host.stop_colliding()
         self.requests.clear()
 
     def _serve(self, origin: str) -> ThreadingHTTPServer:

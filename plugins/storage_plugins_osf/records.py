@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 
 from storage_plugins import Source
 
-from .errors import refusal
 from .tree import Look, Tree
 
 FOLDER = ".storage-plugins"
@@ -65,8 +64,8 @@ class Records:
             fresh = self._tree.look()
             url = self._tree.url(fresh.make_folder(path), folder=True)
             response = connection.request("PUT", url, what, {"kind": "file", "name": name}, body)
-        if response.status_code not in (200, 201, 409):
-            raise refusal(response, what, connection.settings.address)
+        if response.status_code != 409:
+            self._tree.kept(response, what)
         self._add(key, named, name)
 
     def _read(self, look: Look, key: str, paths: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -59,6 +60,11 @@ class OsfSettings(StoreSettings):
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError("is not https://, and a token would be sent in the clear")
         return value.rstrip("/") + "/"
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the secrets out of a pickle."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "token": None, "view_only": None}}
 
     @property
     def address(self) -> str:

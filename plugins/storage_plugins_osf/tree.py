@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import requests
+
 from storage_plugins import AlreadyExists
 
 from .connection import Connection
@@ -109,6 +111,15 @@ class Tree:
             moment(modified),
         )
 
+    def kept(self, response: requests.Response, what: str) -> Entry:
+        """Return what the answer to a write says was written; else raise what the answer stands for."""
+        if response.status_code not in (200, 201):
+            raise refusal(response, what, self.connection.settings.address)
+        entry = self.entry(self.connection.json(response, what).get("data"))
+        if entry is None or (not entry.is_folder and entry.number < 1):
+            raise self.connection.odd(what, "no description of what was written")
+        return entry
+
 
 class Look:
     """Looks made within one operation."""
@@ -165,12 +176,8 @@ class Look:
         parent, _, name = path.rpartition("/")
         url = self._tree.url(self.make_folder(parent), folder=True)
         response = self._connection.request("PUT", url, f"the folder {path}", {"kind": "folder", "name": name})
-        made = None
-        if response.status_code == 201:
-            made = self._tree.entry(self._connection.json(response, path).get("data"))
-        elif response.status_code != 409:
-            raise refusal(response, f"the folder {path}", self._connection.settings.address)
-        if made is not None:
+        if response.status_code != 409:
+            made = self._tree.kept(response, f"the folder {path}")
             self._tree.ids.folders[path] = made.id
             return made.id
         self._listed.pop(parent, None)  # somebody else made it first

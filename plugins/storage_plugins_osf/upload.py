@@ -88,7 +88,7 @@ class _Upload:
         """
         known = self._tree.ids.files.get(self._key)
         made = False
-        entry = self._update(known[0]) if known else None
+        entry = self._update(known[0]) if known and not self._if_absent else None
         if entry is None:
             made, entry = self._create()
         if entry is None:
@@ -131,7 +131,7 @@ class _Upload:
         if response.status_code == 404:
             self._tree.ids.files.pop(self._key, None)
             return None
-        return self._kept(response)
+        return self._tree.kept(response, self._key)
 
     def _create(self) -> tuple[bool, Entry | None]:
         """Make a file, or if the name is taken by now a new version; also whether it was made."""
@@ -143,7 +143,7 @@ class _Upload:
             look = self._tree.look()
             response = self._request(self._tree.url(look.make_folder(folder), folder=True), query)
         if response.status_code != 409:
-            return True, self._kept(response)
+            return True, self._tree.kept(response, self._key)
         if self._if_absent:
             raise self.taken()
         there = self._tree.entry(self._connection.json(response, self._key).get("data"))
@@ -172,15 +172,6 @@ class _Upload:
             return None
         self._rows.keep_size(entry.id, entry.number, self._source.size)
         return ours
-
-    def _kept(self, response: Any) -> Entry:
-        """Return what the answer to an upload says of the file."""
-        if response.status_code not in (200, 201):
-            raise refusal(response, self._key, self._connection.settings.address)
-        entry = self._tree.entry(self._connection.json(response, self._key).get("data"))
-        if entry is None or entry.is_folder or entry.number < 1:
-            raise self._connection.odd(self._key, "no description of the upload")
-        return entry
 
     def _request(self, url: str, query: Mapping[str, str]) -> Any:
         body = _Body(self._source)
