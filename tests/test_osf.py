@@ -242,6 +242,20 @@ def test_a_file_deleted_and_made_again_is_seen_by_who_knew_its_id(open_osf, osf,
         open_osf(folder="brain").load("X", sha1=first.sha1)
 
 
+def test_a_file_that_was_moved_away_is_not_written_to(open_osf, osf, project):
+    store = open_osf(folder="brain")
+    store.upload(make_assembly(1), "X")
+    (file,) = osf.host.get(project, f"brain/{KEY}")
+    osf.host.put(project, "old/other", b"x")
+    old = project.root.folder("old")
+    file.parent.children.remove(file)
+    file.parent = old
+    old.children.append(file)
+    assert store.files.newest(KEY) is None
+    assert store.upload(make_assembly(2), "X").version_id == "1"
+    assert len(file.versions) == 1
+
+
 def test_a_transfer_is_not_taken_up_at_another_file_of_that_name(open_osf, osf, project):
     osf.host.put(project, "f", b"first")
     files = open_osf().files

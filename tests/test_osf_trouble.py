@@ -1,5 +1,6 @@
 """What goes wrong with OSF: cut and reset connections, lost answers, refusals in every shape, races, leaks."""
 
+import hashlib
 import io
 import logging
 import pickle
@@ -226,6 +227,27 @@ def test_a_resumed_download_asks_for_the_rest_only(open_osf, osf, project):
     once(osf, lambda request: request.origin == "storage", Fault(cut_answer=3 << 20))
     open_osf().fetch("f")
     assert osf.requests[-1].headers["range"] == f"bytes={3 << 20}-{(5 << 20) - 1}"
+
+
+@pytest.mark.parametrize("length", [500, -500])
+@pytest.mark.parametrize("redirect", [True, False])
+def test_a_length_that_was_wrong_once_is_not_believed_for_ever(open_osf, osf, project, length, redirect):
+    osf.behaviour.redirect = redirect
+    for number in range(2):
+        osf.host.put(project, "f", bytes([number]) * 5000)
+    store = open_osf()
+    once(
+        osf,
+        lambda request: request.origin == "storage" or (is_download(request) and not redirect),
+        Fault(length=length),
+    )
+    for _ in range(3):
+        try:
+            fetched = store.fetch("f", version_id="1", sha1=hashlib.sha1(bytes(5000)).hexdigest())
+        except (IntegrityError, StoreUnavailable):
+            continue
+        break
+    assert fetched.read_bytes() == bytes(5000)
 
 
 def test_a_link_that_expired_is_asked_for_again(open_osf, osf):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Self
 
 from storage_plugins import AssemblyNotFound, StoreUnavailable
@@ -17,13 +18,23 @@ class Download:
     """The blocks of a version's bytes ``start`` to ``stop``, requested when the first of them is wanted.
 
     ``size`` is that of the whole version, None if unknown: then all of it is asked for, since OSF
-    takes closed ranges alone.
+    takes closed ranges alone. ``doubted`` is called where an answer contradicts it.
     """
 
     def __init__(
-        self, connection: Connection, url: str, what: str, number: int, size: int | None, start: int, stop: int | None
+        self,
+        connection: Connection,
+        url: str,
+        what: str,
+        number: int,
+        *,
+        size: int | None,
+        start: int,
+        stop: int | None,
+        doubted: Callable[[], None],
     ) -> None:
         self._connection, self._url, self._what, self._number = connection, url, what, number
+        self._doubted = doubted
         self._size, self._start = size, start
         self._stop = stop if size is None or (stop is not None and stop < size) else size
         self._response: Any = None
@@ -82,6 +93,9 @@ class Download:
             with translated(self._what, address):
                 refused = refusal(response, self._what, address)
             raise AssemblyNotFound(f"There is no {self._what} in {address}") from refused
+        if response.status_code == 416:
+            self._doubted()
+            raise self._connection.odd(self._what, f"it has fewer than {self._start + 1} bytes")
         if response.status_code not in (200, 206):
             with translated(self._what, address):
                 raise refusal(response, self._what, address)
@@ -94,6 +108,7 @@ class Download:
         length = response.headers.get("Content-Length", "")
         if length.isdecimal():
             if self._size not in (None, int(length)):
+                self._doubted()
                 raise self._connection.odd(self._what, f"{length} bytes instead of {self._size}")
             self._size = int(length)
         self._skip = self._start
@@ -107,5 +122,6 @@ class Download:
             raise self._connection.odd(self._what, "a range that it does not name")
         first, last, whole = map(int, match.groups())
         if (first, last + 1, whole) != (self._start, self._stop, self._size):
+            self._doubted()
             raise self._connection.odd(self._what, f"another range than asked for: {told}")
         self._left = last + 1 - first

@@ -144,7 +144,16 @@ class OsfFiles(FileOperations):
                 f"{key}, version {version.version_id}, was replaced in {self.address} while it was read"
             )
         what = f"{key}, version {version.version_id},"
-        download = Download(self._connection, self._tree.url(row.file_id), what, row.number, row.size, start, stop)
+        download = Download(
+            self._connection,
+            self._tree.url(row.file_id),
+            what,
+            row.number,
+            size=row.size,
+            start=start,
+            stop=stop,
+            doubted=lambda: self._rows.forget_size(row.file_id, row.number),
+        )
         if at_once or version.size is None:
             version = dataclasses.replace(version, size=download.begin())
             if version.size is not None:

@@ -100,6 +100,10 @@ class Rows:
         """Remember the size of a version."""
         self._known_sizes()[(file_id, number)] = size
 
+    def forget_size(self, file_id: str, number: int) -> None:
+        """Forget a size that an answer contradicted."""
+        self._known_sizes().pop((file_id, number), None)
+
     def _of_file(self, look: Look, key: str, file_id: str, *, main: bool) -> list[Row]:
         for entry in look.listed_files():
             if entry.id == file_id and entry.number == 1:  # just listed, and that is all there is
@@ -107,17 +111,19 @@ class Rows:
         return [dataclasses.replace(row, main=main) for row in self.of_file(key, file_id)]
 
     def _entry(self, file_id: str, key: str) -> Entry | None:
-        """Ask for a file's description; None if it is gone."""
+        """Ask for a file's description; None if it is gone from its place."""
         connection = self._tree.connection
         response = connection.request("GET", self._tree.url(file_id), key, {"meta": ""})
         if response.status_code == 404:
             return None
         if response.status_code != 200:
             raise refusal(response, key, connection.settings.address)
-        entry = self._tree.entry(connection.json(response, key).get("data"))
+        data = connection.json(response, key).get("data")
+        entry = self._tree.entry(data)
         if entry is None or entry.id != file_id or entry.number < 1:
             raise connection.odd(key, "no description of the file")
-        return entry if entry.name == key else None
+        place = f"{self._tree.folder}/{key}".strip("/")  # people move and rename files
+        return entry if str(at(data, "attributes", "materialized")).strip("/") == place else None
 
     def seen(self, file_id: str) -> int | None:
         """Return the highest version number of a file that this process has seen."""
