@@ -113,7 +113,7 @@ class Host:
         self._guids = itertools.count(1)
 
     def collide(self, name: str) -> None:
-        """Let the next two uploads to ``name`` wait for each other after they looked and before they write.
+        """Let the next two uploads to ``name`` wait for each other after they looked, and again after they wrote.
 
         They then get the same version number, or make twin files of one name.
         """
@@ -179,14 +179,19 @@ class Host:
             file = File(self._id(), name, parent)
             self._append(node, file, data, 1)
             parent.children.append(file)
-            return file, True
+        if met:
+            met.wait(10)  # both are written before either is answered
+        return file, True
 
     def update(self, node: Node, file: File, data: bytes) -> File:
         """Keep a new version; none for bytes equal to the newest. Its number is the count and one."""
         number = len(file.versions) + 1
         met = self._meeting(file.name)
         with self._lock:
-            return self._append(node, file, data, number if met else len(file.versions) + 1)
+            self._append(node, file, data, number if met else len(file.versions) + 1)
+        if met:
+            met.wait(10)
+        return file
 
     def delete(self, item: File | Folder) -> None:
         with self._lock:
@@ -219,12 +224,12 @@ class Host:
                 node.counted += len(data)
         return file
 
-    def _meeting(self, name: str) -> bool:
+    def _meeting(self, name: str) -> threading.Barrier | None:
         with self._lock:
             barrier = self._colliding.pop()[1] if self._colliding and self._colliding[-1][0] == name else None
         if barrier is not None:
             barrier.wait(10)
-        return barrier is not None
+        return barrier
 
     def _id(self) -> str:
         return f"{next(self._ids):024x}"

@@ -116,6 +116,34 @@ def test_a_lost_answer_is_told_from_an_earlier_version_with_the_same_bytes(open_
     assert store.upload(make_assembly(1), "X").version_id == "3"
 
 
+def test_a_lost_answer_is_found_below_what_somebody_else_uploaded_since(open_osf, osf, project):
+    store = open_osf()
+    store.upload(make_assembly(1), "X")
+    left = [Fault(lose_answer=True)]
+
+    def ask(request):
+        if is_upload(request) and left:
+            return left.pop()
+        if not left and "versions" in request.query and len(osf.host.get(project, KEY)[0].versions) == 2:
+            osf.host.put(project, KEY, b"theirs")
+        return None
+
+    osf.fault = ask
+    assert store.upload(make_assembly(2), "X").version_id == "2"
+    assert len(osf.host.get(project, KEY)[0].versions) == 3
+
+
+def test_a_file_deleted_while_it_is_uploaded_is_made_anew(open_osf, osf, project):
+    store = open_osf()
+    store.upload(make_assembly(1), "X")
+    left = [osf.host.get(project, KEY)[0]]
+    osf.fault = lambda request: osf.host.delete(left.pop()) if left and is_upload(request) else None
+    receipt = store.upload(make_assembly(2), "X")
+    (file,) = osf.host.get(project, KEY)
+    assert [version.hashes["sha256"] for version in file.versions] == [receipt.sha256]
+    assert receipt.version_id == "1"
+
+
 def test_an_upload_that_nobody_answers_ends_with_a_typed_error_and_no_receipt(open_osf, osf):
     store = open_osf()
     osf.fault = lambda request: Fault(reset=True) if request.method == "PUT" else None
