@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from memory_files import MemoryFiles
+from osf_host import Node
+from osf_server import OSFServer
 from proxy import Proxy
 from s3_servers import S3Server, served_ceph, served_moto
 
@@ -114,11 +116,58 @@ def bucket(new_bucket) -> str:
     return new_bucket()
 
 
-@pytest.fixture(params=["local", "s3"])
+OSF_TOKEN = "PAT-k3ep-th1s-t0-y0urself"
+
+
+@pytest.fixture(scope="session")
+def osf_service() -> Iterator[OSFServer]:
+    """A stand-in for OSF."""
+    with OSFServer() as server:
+        yield server
+
+
+@pytest.fixture
+def osf(osf_service: OSFServer) -> Iterator[OSFServer]:
+    """The stand-in, with nothing of an earlier test switched on."""
+    osf_service.forget()
+    yield osf_service
+    osf_service.forget()
+
+
+@pytest.fixture
+def project(osf: OSFServer) -> Node:
+    """A new private project, which the token may write to."""
+    return osf.host.node(roles={OSF_TOKEN: "write"})
+
+
+@pytest.fixture
+def open_osf(tmp_path: Path, osf: OSFServer, project: Node) -> Callable[..., FileStore]:
+    """Open the store of the project, with settings of one's own; each time as on a new machine."""
+
+    def open_osf(**settings):
+        folder = tmp_path / f"osf-machine-{next(_numbers)}"
+        folder.mkdir()
+        store = {"backend": "osf", "project": project.id, "token": OSF_TOKEN, "api_url": osf.api_url, **settings}
+        store = {name: value for name, value in store.items() if value is not None}
+        store = storage_plugins.open_store(config=write_yaml(folder, store))
+        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        return store
+
+    return open_osf
+
+
+@pytest.fixture(params=["local", "s3", "osf"])
 def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A storage.yaml whose default store is an empty one of each backend in turn."""
     if request.param == "local":
         return write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"})
+    if request.param == "osf":
+        osf, node = request.getfixturevalue("osf"), request.getfixturevalue("project")
+        node.public = True  # a receipt's URI is read without a token
+        return write_yaml(
+            tmp_path,
+            {"backend": "osf", "project": node.id, "folder": "brain", "token": OSF_TOKEN, "api_url": osf.api_url},
+        )
     bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
     return write_yaml(tmp_path, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})
 

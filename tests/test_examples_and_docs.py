@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from conftest import write_yaml
+from conftest import OSF_TOKEN, write_yaml
 
 import storage_plugins
 
@@ -36,10 +36,17 @@ def run_example(table: Path, config: Path) -> str:
     return re.search(r'sha1="([0-9a-f]{40})"', done.stdout)[1]
 
 
+KINDS = ("local", "s3", "osf")
+
+
 def yaml_for(kind: str, tmp_path: Path, request) -> Path:
     (tmp_path / kind).mkdir()
     if kind == "local":
         return write_yaml(tmp_path / kind, {"backend": "local", "root": "./assemblies"})
+    if kind == "osf":
+        osf, node = request.getfixturevalue("osf"), request.getfixturevalue("project")
+        store = {"backend": "osf", "project": node.id, "token": OSF_TOKEN, "api_url": osf.api_url}
+        return write_yaml(tmp_path / kind, store)
     bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
     return write_yaml(tmp_path / kind, {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint})
 
@@ -48,16 +55,17 @@ def yaml_for(kind: str, tmp_path: Path, request) -> Path:
 def test_the_example_gives_the_same_bytes_wherever_the_yaml_points(tmp_path, request):
     table = tmp_path / "table.tsv"
     table.write_text(TABLE)
-    sha1s = {run_example(table, yaml_for(kind, tmp_path, request)) for kind in ("local", "s3")}
+    sha1s = {run_example(table, yaml_for(kind, tmp_path, request)) for kind in KINDS}
     assert len(sha1s) == 1
     (sha1,) = sha1s
     loaded = [
         storage_plugins.open_store(config=tmp_path / kind / "storage.yaml").load(
             "Futrell2018.natural-stories", sha1=sha1
         )
-        for kind in ("local", "s3")
+        for kind in KINDS
     ]
-    xr.testing.assert_identical(*loaded)
+    xr.testing.assert_identical(loaded[0], loaded[1])
+    xr.testing.assert_identical(loaded[0], loaded[2])
     assert list(loaded[0]["word"].values) == ["If", "you", '"Quoted']
 
 
@@ -65,14 +73,14 @@ def test_the_example_gives_the_same_bytes_wherever_the_yaml_points(tmp_path, req
 @needs_checkout
 def test_the_real_table_gives_the_same_bytes_wherever_the_yaml_points(tmp_path, request):
     table = DATA / "naturalstories_wordinfo.tsv"
-    assert len({run_example(table, yaml_for(kind, tmp_path, request)) for kind in ("local", "s3")}) == 1
+    assert len({run_example(table, yaml_for(kind, tmp_path, request)) for kind in KINDS}) == 1
 
 
 @needs_data
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*.nc")) if DATA.is_dir() else [])
 def test_real_files_keep_their_bytes_wherever_the_yaml_points(tmp_path, request, name):
     loaded = []
-    for kind in ("local", "s3"):
+    for kind in KINDS:
         config = yaml_for(kind, tmp_path, request)
         command = [sys.executable, "-m", "storage_plugins"]
         identifier = name.removesuffix(".nc")
@@ -83,7 +91,8 @@ def test_real_files_keep_their_bytes_wherever_the_yaml_points(tmp_path, request,
         subprocess.run([*command, "load", identifier, "-o", out, "--config", config], check=True, capture_output=True)
         assert out.read_bytes() == (DATA / name).read_bytes()
         loaded.append(storage_plugins.open_store(config=config).load(identifier))
-    xr.testing.assert_identical(*loaded)
+    xr.testing.assert_identical(loaded[0], loaded[1])
+    xr.testing.assert_identical(loaded[0], loaded[2])
 
 
 def blocks(document: Path, language: str) -> list[str]:

@@ -1,0 +1,216 @@
+"""The connection to OSF: one session a thread, made lazily, never pickled; the token goes to OSF's own hosts only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import requests
+
+from storage_plugins import AccessDenied, StoreUnavailable
+
+from .errors import refusal, translated
+from .settings import OsfSettings
+
+_log = logging.getLogger(__name__)
+# seconds to connect, and for each block of a body to be taken; seconds without a sign of an answer
+_TIMEOUTS = (20.0, 90.0)
+_MOST_HOPS = 3
+_LARGEST_ANSWER = 64 << 20  # bytes of JSON: a folder of some 60,000 files
+
+
+class _Process:
+    """What belongs to one process: a connection does not survive a fork, nor does a lock that was held then."""
+
+    def __init__(self) -> None:
+        self.sessions = threading.local()
+        self.without_token = False
+        self.files_host: str | None = None
+
+
+class Connection:
+    """Requests to one OSF service."""
+
+    def __init__(self, settings: OsfSettings) -> None:
+        self.settings = settings
+        self._processes: dict[int, _Process] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["settings"])  # type: ignore[misc]
+
+    @property
+    def private(self) -> bool:
+        """Whether requests carry credentials."""
+        return self.settings.view_only is not None or self._token() is not None
+
+    def name_files_host(self, url: str) -> None:
+        """Take the host that the API named as the one of files: it gets the token too."""
+        ours, theirs = urlsplit(self.settings.api_url), urlsplit(url)
+        if theirs.scheme != "https" and ours.scheme != theirs.scheme:
+            raise StoreUnavailable(f"{self.settings.address}: OSF named a host of files that is not https")
+        self._process().files_host = _origin(url)
+
+    def project(self, path: str, **query: str) -> Any:
+        """Return what the API says of the project. Public data need no token, and a wrong one hurts."""
+        url = f"{self.settings.api_url}nodes/{self.settings.project}/{path}"
+        try:
+            return self._project(url, query)
+        except AccessDenied as first:
+            process = self._process()
+            if self._token() is None:
+                raise
+            process.without_token = True
+            try:
+                content = self._project(url, query)
+            except AccessDenied:
+                process.without_token = False
+                raise first from first.__cause__
+            _log.warning("OSF did not accept the token for %s, which is public", self.settings.address)
+            return content
+
+    def _project(self, url: str, query: Mapping[str, str]) -> Any:
+        response = self.request("GET", url, "the project", query)
+        if response.status_code != 200:
+            raise refusal(response, "the project", self.settings.address, of_project=True)
+        return self.json(response, "the project")
+
+    def json(self, response: requests.Response, what: str) -> Any:
+        """Return an answer's JSON object; StoreUnavailable if it is none, such as a page to sign in."""
+        try:
+            content = response.json()
+        except (ValueError, RecursionError) as error:
+            kind = response.headers.get("Content-Type", "nothing")
+            raise self.odd(what, f"{kind} instead of JSON") from error
+        if not isinstance(content, dict):
+            raise self.odd(what, "JSON of another shape")
+        return content
+
+    def odd(self, what: str, told: str) -> StoreUnavailable:
+        """Return the error for an answer that cannot be understood."""
+        return StoreUnavailable(f"{what} in {self.settings.address}: OSF does not answer as it should ({told})")
+
+    def request(
+        self, method: str, url: str, what: str, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> requests.Response:
+        """Send a request to OSF and return the whole answer, whatever its status."""
+        headers = {"Accept": "application/vnd.api+json;version=2.20"}
+        with translated(what, self.settings.address, secret=self._view_only()):
+            response = self._send(method, self._address(url, query), headers, body)
+            with response:
+                length = int(response.headers.get("Content-Length") or 0)
+                data = response.raw.read(_LARGEST_ANSWER + 1, decode_content=True) or b""
+                while len(data) <= _LARGEST_ANSWER and (more := response.raw.read(1 << 20, decode_content=True)):
+                    data += more
+                if len(data) > _LARGEST_ANSWER:
+                    raise self.odd(what, "too long an answer")
+                if "Content-Encoding" not in response.headers and len(data) < length:
+                    raise self.odd(what, f"it ended after {len(data)} of {length} bytes")
+                response._content = data
+        return response
+
+    def download(self, url: str, what: str, query: Mapping[str, str], headers: Mapping[str, str]) -> requests.Response:
+        """Ask for a file's bytes, following redirects; the body is not read yet.
+
+        A host that OSF redirects to gets neither token nor view-only key. Its refusals are those of a
+        link that went stale: asked again, OSF gives a new one.
+        """
+        address = self._address(url, query)
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        with translated(what, self.settings.address, secret=self._view_only()):
+            for hop in range(_MOST_HOPS + 1):
+                response = self._send("GET", address, headers)
+                if response.status_code in (301, 302, 303, 307, 308) and response.headers.get("Location"):
+                    address = urljoin(address, response.headers["Location"])
+                    response.close()
+                    if urlsplit(address).scheme not in ("https", urlsplit(self.settings.api_url).scheme):
+                        raise self.odd(what, "a redirect to what is not https")
+                    continue
+                if hop and response.status_code not in (200, 206, 416, 429):
+                    response.close()
+                    raise self.odd(what, f"the host of the bytes said {response.status_code}")
+                return response
+        raise self.odd(what, "too many redirects")
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Response:
+        return self._session().request(
+            method, url, headers=headers, data=body, timeout=_TIMEOUTS, allow_redirects=False, stream=True
+        )
+
+    def _address(self, url: str, query: Mapping[str, str] | None) -> str:
+        """Return ``url`` with a query merged into its own, and the view-only key."""
+        parts = urlsplit(url)
+        merged = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **(query or {})}
+        key = self._view_only()
+        if key:
+            merged["view_only"] = key
+        return urlunsplit(parts._replace(query=urlencode(merged)))
+
+    def _session(self) -> requests.Session:
+        sessions = self._process().sessions
+        if not hasattr(sessions, "made"):
+            from osfclient.models.session import OSFSession
+
+            session: requests.Session = OSFSession()
+            session.headers.pop("Content-Type", None)  # the storage host refuses one
+            session.proxies.clear()  # the environment's are found by requests, with their exceptions
+            session.auth = self._sign  # this also keeps ~/.netrc out
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            _keep_secrets_out_of_logs()
+            sessions.made = session
+        made: requests.Session = sessions.made
+        return made
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the token, for OSF's own hosts alone."""
+        token = self._token()
+        own = (_origin(self.settings.api_url), self._process().files_host)
+        if token is not None and _origin(request.url or "") in own:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    def _token(self) -> str | None:
+        token = self.settings.token
+        return None if token is None or self._process().without_token else token.get_secret_value()
+
+    def _view_only(self) -> str | None:
+        return None if self.settings.view_only is None else self.settings.view_only.get_secret_value()
+
+    def _process(self) -> _Process:
+        made = self._processes.get(os.getpid())
+        # without a lock, which a child forked at this moment would inherit locked
+        return made or self._processes.setdefault(os.getpid(), _Process())
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class _Redacting(logging.Filter):
+    """Takes what opens files out of the addresses that urllib3 logs at DEBUG."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        shown = re.sub(r"((?:view_only|Signature|X-Goog-Signature)=)[^&\s\"']+", r"\1…", text)
+        if shown != text:
+            record.msg, record.args = shown, None
+        return True
+
+
+_redacting = _Redacting()
+
+
+def _keep_secrets_out_of_logs() -> None:
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        logger = logging.getLogger(name)
+        if _redacting not in logger.filters:
+            logger.addFilter(_redacting)

@@ -1,0 +1,94 @@
+"""Settings of an ``osf`` store, and the ``osf:`` addresses made of them. Imports no SDK."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from storage_plugins import Location, StoreSettings
+
+_API = "https://api.osf.io/v2/"
+_GUID = re.compile(r"[a-z0-9]{5,12}")
+
+
+class OsfSettings(StoreSettings):
+    """Settings of an ``osf`` store. A public project is read without a token."""
+
+    project: str = Field(description="the five letters and digits that name the project or component: osf.io/abc12")
+    folder: str = Field("", description="folder within the project")
+    token: SecretStr | None = Field(None, description="personal access token, written ${OSF_TOKEN}")
+    view_only: SecretStr | None = Field(None, description="key of a view-only link")
+    api_url: str = Field(_API, description="address of OSF's API")
+
+    @field_validator("project")
+    @classmethod
+    def _is_guid(cls, value: str) -> str:
+        guid = value.strip("/").lower()
+        if not _GUID.fullmatch(guid):
+            raise ValueError(f"{value!r} is no project: write the letters and digits after osf.io/ alone")
+        return guid
+
+    @field_validator("folder")
+    @classmethod
+    def _no_odd_folders(cls, value: str) -> str:
+        folders = [part for part in value.strip("/").split("/") if part]
+        if any(part.startswith(".") or not part.isprintable() for part in folders):
+            raise ValueError(f"{value!r} has a folder that begins with a dot or cannot be shown")
+        return "/".join(folders)
+
+    @field_validator("token", "view_only")
+    @classmethod
+    def _is_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()  # a variable read from a file ends in a newline
+        if not re.fullmatch(r"[!-~]*", text):
+            raise ValueError("has characters that no token has")
+        return SecretStr(text) if text else None
+
+    @field_validator("api_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is not an http:// or https:// address")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("is an address alone: no user, password or query")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("is not https://, and a token would be sent in the clear")
+        return value.rstrip("/") + "/"
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the secrets out of a pickle."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "token": None, "view_only": None}}
+
+    @property
+    def address(self) -> str:
+        """The place itself; an API that is not OSF's own is named in it."""
+        return uri(self, "", None)
+
+
+def uri(settings: OsfSettings, key: str, version_id: str | None) -> str:
+    """Return the address of one version of ``key``; of the place itself for the empty one."""
+    path = "/".join(part for part in (settings.project, settings.folder, key) if part)
+    query = {"versionId": version_id, "api_url": None if settings.api_url == _API else settings.api_url}
+    given = "&".join(f"{name}={quote(value, safe='/:')}" for name, value in query.items() if value)
+    return f"osf:{quote(path)}{'?' if given else ''}{given}"
+
+
+def locate(address: str) -> Location:
+    """Take such an address apart. It holds no token, so an API named in it learns none."""
+    parts = urlsplit(address)
+    project, _, path = unquote(f"{parts.netloc}{parts.path}").strip("/").partition("/")
+    folder, _, key = path.rpartition("/")
+    if not project or not key:
+        raise ValueError("it names no project and file")
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    settings = {"project": project, "folder": folder}
+    if "api_url" in query:
+        settings["api_url"] = query["api_url"]
+    return Location(settings, key, query.get("versionId"))
