@@ -41,6 +41,7 @@ class StoreEntry:
         folder: what relative paths are relative to.
         receipts: the folder of receipts, None for none.
         implicit: where a YAML file was looked for in vain, for the store nobody configured.
+        others: all entries of the same configuration, for a group's members.
     """
 
     name: str
@@ -51,6 +52,7 @@ class StoreEntry:
     receipts: Path | None
     lines: _Lines = dataclasses.field(default_factory=dict, repr=False)
     implicit: Path | None = None
+    others: Mapping[str, StoreEntry] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def origin(self) -> str:
@@ -107,7 +109,7 @@ class StoreEntry:
             return self.error(
                 f"unknown setting {field!r} for backend {self.backend}",
                 field,
-                hint=_nearest(field, [*backend.settings.model_fields, "backend"]),
+                hint=nearest(field, [*backend.settings.model_fields, "backend"]),
             )
         if first["type"] == "missing" and field not in self.raw:
             return self.error(f"backend {self.backend} needs the setting {field!r}")
@@ -157,7 +159,7 @@ class Config:
         if asked is None:
             raise ConfigError(f"{where} has no default:", hint=f"Say which store: {', '.join(self.stores)}.")
         if asked not in self.stores:
-            hint = _nearest(asked, list(self.stores)) or f"There are: {', '.join(self.stores) or 'none'}."
+            hint = nearest(asked, list(self.stores)) or f"There are: {', '.join(self.stores) or 'none'}."
             raise ConfigError(f"{where} has no store {asked!r}", hint=hint)
         return self.stores[asked]
 
@@ -220,27 +222,27 @@ class Config:
 
         for key in values:
             if key not in _TOP:
-                raise fail(f"unknown key {key!r}", str(key), hint=_nearest(str(key), list(_TOP)))
+                raise fail(f"unknown key {key!r}", str(key), hint=nearest(str(key), list(_TOP)))
         stores = values.get("stores")
         if not isinstance(stores, dict) or not stores:
             raise fail("stores: is not a mapping of store names to their settings", "stores")
         receipts = _receipts_folder(values.get("receipts"), path, folder, fail)
-        entries = {}
+        entries: dict[str, StoreEntry] = {}
         for name, raw in stores.items():
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                 raise fail(f"{name!r} cannot be a store's name", "stores", str(name))
             if not isinstance(raw, dict):
                 raise fail(f"store {name!r} is not a mapping of settings", "stores", name)
             if not isinstance(raw.get("backend"), str):
-                hint = _nearest("backend", [str(key) for key in raw], "Is {!r} meant?") if raw else None
+                hint = nearest("backend", [str(key) for key in raw], "Is {!r} meant?") if raw else None
                 raise fail(f"store {name!r} does not say its backend:", "stores", name, hint=hint)
             if odd := [key for key in raw if not isinstance(key, str)]:
                 raise fail(f"store {name!r}: unknown setting {odd[0]!r}", "stores", name, str(odd[0]))
             settings = {key: value for key, value in raw.items() if key != "backend"}
-            entries[name] = StoreEntry(name, raw["backend"], settings, path, folder, receipts, lines)
+            entries[name] = StoreEntry(name, raw["backend"], settings, path, folder, receipts, lines, others=entries)
         default = values.get("default")
         if default is not None and (not isinstance(default, str) or default not in entries):
-            hint = _nearest(str(default), list(entries)) or f"There are: {', '.join(entries)}."
+            hint = nearest(str(default), list(entries)) or f"There are: {', '.join(entries)}."
             raise fail(f"default: {default!r} is none of the stores", "default", hint=hint)
         return cls(default=default, stores=entries, path=path)
 
@@ -289,7 +291,8 @@ def _number_lines(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str,
         _number_lines(value, (*path, key.value), lines, file)
 
 
-def _nearest(word: str, right: list[str], form: str = "Did you mean {!r}?") -> str | None:
+def nearest(word: str, right: list[str], form: str = "Did you mean {!r}?") -> str | None:
+    """Return a question about the nearest right word, None if none is near."""
     close = difflib.get_close_matches(word, right, n=1, cutoff=0.6)
     return form.format(close[0]) if close else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from .cache import Cache
-from .config import Config, StoreEntry
+from .config import Config, StoreEntry, nearest
 from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from .file_store import FileStore
-from .plugins import Location, backend_for_uri, find_backend
+from .group import BACKEND, Group, GroupSettings
+from .plugins import Backend, Location, backend_for_uri, find_backend
 from .protocol import Receipt
 from .settings import without_secrets
 from .store import PlainStore, Store
@@ -87,6 +89,9 @@ def load(
 
 def portable(entry: StoreEntry) -> dict[str, Any]:
     """Return what reopens a store in another process, without any secret value."""
+    if entry.backend == BACKEND:
+        members = {*entry.raw["read"], *filter(None, [entry.raw.get("write")])}
+        return {"group": dataclasses.replace(entry, others={}), "members": [portable(entry.others[m]) for m in members]}
     backend = find_backend(entry.backend)
     return {
         "name": entry.name,
@@ -103,13 +108,23 @@ def portable(entry: StoreEntry) -> dict[str, Any]:
 def reopen(state: dict[str, Any]) -> Store:
     """Open a store again from `portable`. Secrets written out in the YAML are read from there again."""
     state = dict(state)
+    if "group" in state:
+        members = {member["name"]: _entry_of(member) for member in state["members"]}
+        return open_entry(dataclasses.replace(state["group"], others=members))
+    return open_entry(_entry_of(state))
+
+
+def _entry_of(state: dict[str, Any]) -> StoreEntry:
+    state = dict(state)
     if state.pop("literal_secrets") and state["path"] is not None and state["path"].is_file():
-        return open_entry(Config.open(state["path"]).entry(state["name"]))
-    return open_entry(StoreEntry(**state))
+        return Config.open(state["path"]).entry(state["name"])
+    return StoreEntry(**state)
 
 
 def open_entry(entry: StoreEntry) -> Store:
     """Open the store of one entry; errors as `open_store`."""
+    if entry.backend == BACKEND:
+        return _open_group(entry)
     try:
         backend = find_backend(entry.backend)
     except PluginError as error:
@@ -130,6 +145,18 @@ def open_entry(entry: StoreEntry) -> Store:
     except Exception as error:
         raise PluginError(f"The backend {backend.name!r} failed to open: {type(error).__name__}: {error}") from error
     raise PluginError(f"The backend {backend.name!r} makes neither files nor a store")
+
+
+def _open_group(entry: StoreEntry) -> Group:
+    """Open a group; its members are opened at their first use."""
+    settings, _ = entry.settings(Backend(name=BACKEND, settings=GroupSettings))
+    assert isinstance(settings, GroupSettings)  # noqa: S101  for mypy
+    for name in filter(None, [*settings.read, settings.write]):
+        if name not in entry.others:
+            raise entry.error(f"there is no store {name!r} to be in the group", hint=nearest(name, list(entry.others)))
+        if entry.others[name].backend == BACKEND:
+            raise entry.error(f"{name!r} is a group itself", hint="Name its members instead.")
+    return Group(entry, settings, lambda name: open_entry(entry.others[name]))
 
 
 def _cannot_open(entry: StoreEntry) -> NotSupported:
