@@ -76,7 +76,7 @@ def config(request, tmp_path) -> Path:
     for name, backend in zip(("lab", "ours"), request.param.split(" to "), strict=True):
         stores[name] = {"backend": "local", "root": f"./{name}"}
         if backend == "s3":
-            bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("moto")
+            bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
             stores[name] = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint}
     path = tmp_path / "storage.yaml"
     path.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
