@@ -28,7 +28,7 @@ from .identifiers import assembly_key, check_file_name
 from .kept import FOLDER, keep, kept_versions
 from .pins import Pin, Resolver
 from .protocol import Receipt, Version, record
-from .publishing import publish, seconds_of, unpublish
+from .publishing import everybody, publish, seconds_of, unpublish
 from .receipts import Receipts
 from .store import Store
 from .transfer import Hashes, retrying
@@ -177,11 +177,13 @@ class FileStore(Store):
     def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
         """Make one version readable by everybody; see `Store.publish`."""
         with self._explained():
+            everybody(self.files)
             return self._publish(*self._one(identifier, version_id, assembly_prefix), identifier)
 
     def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
         """Make one version, or all, private again; see `Store.unpublish`."""
         with self._explained():
+            everybody(self.files)
             if version_id:
                 unpublish(self.files, *self._one(identifier, version_id, assembly_prefix)[:2])
                 return
@@ -218,10 +220,10 @@ class FileStore(Store):
         return key, version_id, self._file(key, Pin(version_id), identifier, newest=True)
 
     def _publish(self, key: str, version_id: str | None, cached: Cached, identifier: str) -> Receipt:
-        everybody, there = publish(self.files, key, version_id, cached.hashes)
+        readers, there = publish(self.files, key, version_id, cached.hashes)
         source = Source(cached.path, cached.hashes.size, cached.hashes.sha1, cached.hashes.sha256)
         receipt = self._receipt(key, identifier, version_id, source, None, datetime.now(UTC))
-        uri = f"{everybody.uri(key, there)}#sha256={cached.hashes.sha256}"
+        uri = f"{readers.uri(key, there)}#sha256={cached.hashes.sha256}"
         _log.info("Everybody can load %s from %s", identifier, uri)
         return dataclasses.replace(receipt, uri=uri)
 
@@ -265,8 +267,8 @@ class FileStore(Store):
         self.receipts.write(receipt)
         self._tell("Uploaded %s to", identifier)
         if self.settings.visibility == "public":
-            everybody, there = publish(self.files, key, version_id, Hashes(source.sha1, source.sha256, source.size))
-            _log.info("Everybody can read %s as %s", identifier, everybody.uri(key, there))
+            readers, there = publish(self.files, key, version_id, Hashes(source.sha1, source.sha256, source.size))
+            _log.info("Everybody can read %s as %s", identifier, readers.uri(key, there))
         return receipt
 
     def _look(self, key: str, versioned: Callable[[], bool]) -> Version | None:

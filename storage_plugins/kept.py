@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from pathlib import Path, PurePosixPath
 
-from .errors import AlreadyExists, AssemblyNotFound
+from .errors import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported
 from .files import FileOperations, Source
 from .protocol import Version, record
 from .transfer import download, retrying
@@ -21,15 +21,22 @@ def kept_key(key: str, sha256: str) -> str:
 
 
 def kept_versions(files: FileOperations, key: str) -> list[Version]:
-    """Return the versions that were replaced, the one replaced last first. They have no version id, but a sha256."""
+    """Return the versions that were replaced, the one replaced last first; none where they may not be listed.
+
+    They have no version id, but a sha256.
+    """
     if not files.replaces():
         return []
+    try:
+        names = retrying(lambda: list(files.keys(f"{FOLDER}/{key}/")))
+    except (AccessDenied, NotSupported):
+        return []
     found = []
-    for name in retrying(lambda: list(files.keys(f"{FOLDER}/{key}/"))):
+    for name in names:
         sha256 = PurePosixPath(name).name.removesuffix(PurePosixPath(key).suffix)
         try:
             version = retrying(functools.partial(files.newest, name))
-        except AssemblyNotFound:
+        except (AccessDenied, AssemblyNotFound):
             continue
         if version is not None and kept_key(key, sha256) == name and len(sha256) == 64:
             found.append(dataclasses.replace(version, version_id=None, sha256=sha256))

@@ -46,10 +46,10 @@ def publish(
         AccessDenied: it cannot be opened, or cannot be read although it was; it was closed again.
         NotSupported: not in this kind of store.
     """
-    everybody = _everybody(files)
+    readers = everybody(files)
     there = files.publish(key, version_id)
     try:
-        if _read_by(everybody, key, there) != hashes:
+        if _read_by(readers, key, there) != hashes:
             raise AccessDenied(
                 f"{key} in {files.address} is still not readable by everybody, and was left private",
                 hint=files.why_still_private(key),
@@ -58,7 +58,7 @@ def publish(
         with contextlib.suppress(StorageError):
             files.unpublish(key, version_id)
         raise
-    return everybody, there
+    return readers, there
 
 
 def unpublish(files: FileOperations, key: str, version_id: str | None) -> None:
@@ -67,30 +67,31 @@ def unpublish(files: FileOperations, key: str, version_id: str | None) -> None:
     Raises:
         StorageError: everybody can read it all the same.
     """
-    everybody = _everybody(files)
+    readers = everybody(files)
     files.unpublish(key, version_id)
-    if _read_by(everybody, key, version_id) is not None:
+    if _read_by(readers, key, version_id) is not None:
         raise StorageError(
             f"{key} in {files.address} can still be read by everybody, for another reason than publish",
             hint="Look at the policy of the place and at its access lists: they may open more than this file.",
         )
 
 
-def _everybody(files: FileOperations) -> FileOperations:
-    everybody = files.anonymous()
-    if everybody is None:
+def everybody(files: FileOperations) -> FileOperations:
+    """Return the files as everybody sees them; raise NotSupported where there is no such access."""
+    readers = files.anonymous()
+    if readers is None:
         raise NotSupported(f"{files.address} cannot be opened to everybody from here")
-    return everybody
+    return readers
 
 
-def _read_by(everybody: FileOperations, key: str, version_id: str | None) -> Hashes | None:
+def _read_by(readers: FileOperations, key: str, version_id: str | None) -> Hashes | None:
     """Return what an anonymous reader gets of one version; None: that is refused.
 
     Some servers refuse to name a version without credentials, yet give the newest with its id.
     """
     for wanted in dict.fromkeys((version_id, None)):
         with contextlib.suppress(AccessDenied, AssemblyNotFound):
-            got = download(everybody, key, wanted, _Nowhere())
+            got = download(readers, key, wanted, _Nowhere())
             if isinstance(got, tuple) and (version_id is None or got[0].version_id == version_id):
                 return got[1]
     return None

@@ -225,3 +225,13 @@ def test_requester_pays_is_said_with_each_request(open_lab, proxy):
         if receipt.key in request and headers.get("x-amz-request-payer") != "requester"
     ]
     assert asked == []
+
+
+def test_who_may_list_versions_but_not_files_finds_a_version_by_its_hash(open_lab, bucket, s3_client, proxy, tmp_path):
+    for seed in (1, 2):
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=stored_file(tmp_path, seed))  # as BrainIO: without a record
+    proxy.refuse = lambda method, path: (403, "AccessDenied") if "list-type" in path else None
+    store = open_lab(endpoint_url=proxy.url)
+    sha1 = hashlib.sha1(stored_file(tmp_path, 1)).hexdigest()
+    xr.testing.assert_identical(store.load("X", sha1=sha1), make_assembly(1))
+    assert len(store.versions("X")) == 2

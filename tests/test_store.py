@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import xarray as xr
-from conftest import make_assembly
+from conftest import make_assembly, write_yaml
 
 import storage_plugins
 from storage_plugins import (
@@ -269,10 +269,12 @@ def test_a_store_survives_a_pickle(store, assembly):
     assert again.upload(make_assembly(3), "X").store == "lab"
 
 
-def test_what_a_store_cannot_do_is_not_supported(store):
-    for call in (store.publish, store.unpublish):
+def test_what_a_store_cannot_do_is_not_supported(tmp_path):
+    store = storage_plugins.open_store(config=write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"}))
+    store.upload(make_assembly(), "X")
+    for call, name in ((store.publish, "X"), (store.publish, "Y"), (store.unpublish, "Y"), (store.share, "X")):
         with pytest.raises(NotSupported):
-            call("X")
+            call(name)
 
 
 def test_a_file_changed_while_it_is_uploaded_is_refused(store, tmp_path):

@@ -8,7 +8,15 @@ from conftest import make_assembly
 from proxy import Proxy
 
 import storage_plugins
-from storage_plugins import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, NotSupported, StoreUnavailable
+from storage_plugins import (
+    AccessDenied,
+    AssemblyNotFound,
+    ConfigError,
+    IntegrityError,
+    InvalidPin,
+    NotSupported,
+    StoreUnavailable,
+)
 
 
 @pytest.fixture
@@ -80,6 +88,14 @@ def test_a_dead_host(new_cache, monkeypatch):
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(InvalidPin):
         storage_plugins.load(address + "#sha256=" + "0" * 64)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/x", "https:///x", "https://user:secret@host/x"])
+def test_only_web_addresses_are_taken_and_a_refused_one_is_not_shown(url):
+    config = {"default": "link", "stores": {"link": {"backend": "web", "url": url}}}
+    with pytest.raises(ConfigError, match="no plain http") as caught:
+        storage_plugins.open_store(config=config)
+    assert url not in str(caught.value)
 
 
 def test_a_link_is_shown_and_pickled_without_what_opens_it(link):

@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 import storage_plugins
 
@@ -19,6 +19,14 @@ class WebSettings(storage_plugins.StoreSettings):
     """Settings of a ``web`` store: made from a link, seldom written by hand."""
 
     url: SecretStr = Field(description="the link; whoever has it can read the file")
+
+    @field_validator("url")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("is no plain http:// or https:// address")
+        return value
 
 
 def _files(settings: Any) -> LinkedFile:

@@ -80,7 +80,7 @@ class LinkedFile(FileOperations):
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         if if_match is not None:
             headers["If-Match"] = if_match
-        request = urllib.request.Request(self._url.get_secret_value(), headers=headers)  # noqa: S310, http(s) only
+        request = urllib.request.Request(self._url.get_secret_value(), headers=headers)  # noqa: S310, settings take http(s) only
         with self._translated():
             answer = urllib.request.urlopen(request, timeout=_PATIENCE)  # noqa: S310
         partial = answer.status == http.client.PARTIAL_CONTENT

@@ -116,13 +116,12 @@ def deflated(values: Array, tile: tuple[int, ...], *, shuffle: bool, compress: b
     raw = planes.reshape(-1)
     worth = [compress and _compresses(plane) for plane in planes]
     if all(worth):
-        return bytes(_zlib.compress(raw, 1))
+        return _deflate(_zlib.compressobj(1), raw, zlib.Z_FINISH)
     parts: list[Any] = [b"\x78\x01"]
     for deflate, run in itertools.groupby(zip(worth, planes, strict=True), key=lambda pair: pair[0]):
         block = np.concatenate([plane for _, plane in run])
         if deflate:
-            stream = _zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-            parts += [stream.compress(block), stream.flush(zlib.Z_SYNC_FLUSH)]
+            parts.append(_deflate(_zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS), block, zlib.Z_SYNC_FLUSH))
         else:
             for start in range(0, block.size, _BLOCK):
                 piece = block[start : start + _BLOCK]
@@ -136,7 +135,16 @@ def _compresses(plane: Array) -> bool:
     """Whether deflate makes less of some bytes, judged by a sample of them."""
     middle = max(0, (plane.size - _SAMPLE) // 2)
     sample = plane[middle : middle + _SAMPLE]
-    return len(_zlib.compress(sample, 1)) < 0.97 * sample.size
+    return len(_deflate(_zlib.compressobj(1), sample, zlib.Z_FINISH)) < 0.97 * sample.size
+
+
+def _deflate(stream: Any, data: Array, end: int) -> bytes:
+    """Return what a new stream makes of some bytes.
+
+    isal's ``compress`` keeps its state where other data lay before, and once in two hundred processes finds other
+    matches in the same bytes; the state of its ``compressobj`` begins as zeros, so a stack always writes one file.
+    """
+    return bytes(stream.compress(data) + stream.flush(end))
 
 
 def inflated(data: bytes, tile: tuple[int, ...], dtype: np.dtype[Any], *, shuffle: bool) -> Array:
