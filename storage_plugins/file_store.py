@@ -19,6 +19,7 @@ from .errors import (
     AccessDenied,
     AlreadyExists,
     AssemblyNotFound,
+    ConfigError,
     IdentifierCollision,
     NotSupported,
     StorageError,
@@ -28,7 +29,7 @@ from .identifiers import assembly_key, check_file_name
 from .kept import FOLDER, keep, kept_versions
 from .pins import Pin, Resolver
 from .protocol import Receipt, Version, record
-from .publishing import everybody, publish, seconds_of, unpublish
+from .publishing import everybody, opens_alone, publish, publish_place, seconds_of, unpublish
 from .receipts import Receipts
 from .store import Store
 from .transfer import Hashes, retrying
@@ -80,7 +81,8 @@ class FileStore(Store):
         """Ask the host what becomes of bytes that are uploaded again; see `Store.promises`."""
         try:
             if retrying(self.files.keeps_versions):
-                return "keeps every version"
+                seen = "; everybody can read all that is there" if retrying(self.files.place_is_public) else ""
+                return f"keeps every version{seen}"
         except StorageError as error:
             return f"cannot be asked: {error.message}"
         told = ["does not say that it keeps versions: changed bytes are refused"]
@@ -177,7 +179,7 @@ class FileStore(Store):
     def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
         """Make one version readable by everybody; see `Store.publish`."""
         with self._explained():
-            everybody(self.files)
+            opens_alone(self.files, identifier)
             return self._publish(*self._one(identifier, version_id, assembly_prefix), identifier)
 
     def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
@@ -192,6 +194,12 @@ class FileStore(Store):
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             for version in versions:
                 unpublish(self.files, assembly_key(identifier, self._prefix(assembly_prefix)), version.version_id)
+
+    def publish_store(self, *, confirm: str) -> None:
+        """Make the whole place readable by everybody; see `Store.publish_store`."""
+        with self._explained():
+            publish_place(self.files, confirm)
+            _log.info("Everybody can read all that is in %s", self.address)
 
     def share(
         self,
@@ -249,6 +257,7 @@ class FileStore(Store):
             if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
                 self._tell("The same is the newest already: %s in", identifier)
                 return self._receipt_of(newest, key, identifier, source)
+        public = self._visible_as_asked(identifier)
         metadata = record(
             identifier=identifier,
             assembly_prefix=prefix,
@@ -266,10 +275,23 @@ class FileStore(Store):
         receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
         self.receipts.write(receipt)
         self._tell("Uploaded %s to", identifier)
-        if self.settings.visibility == "public":
+        if self.settings.visibility == "public" and public is None:
             readers, there = publish(self.files, key, version_id, Hashes(source.sha1, source.sha256, source.size))
             _log.info("Everybody can read %s as %s", identifier, readers.uri(key, there))
         return receipt
+
+    def _visible_as_asked(self, what: str) -> bool | None:
+        """Return whether the place itself is public; refuse one that is more visible than the settings ask for."""
+        public = retrying(self.files.place_is_public)
+        if public and self.settings.visibility == "private":
+            raise ConfigError(
+                f"{self.address} is public, and store {self.name!r} asks for private uploads: everybody could read "
+                f"{what} at once",
+                hint="Write visibility: public for this store in storage.yaml, or choose a place that is private.",
+            )
+        if public is False and self.settings.visibility == "public":
+            _log.warning("%s is private until publish_store is called, and so is %s", self.address, what)
+        return public
 
     def _look(self, key: str, versioned: Callable[[], bool]) -> Version | None:
         """Return the newest version, None if there is none; where that cannot be seen, only if nothing can be lost."""

@@ -218,6 +218,21 @@ class FileOperations(abc.ABC):
         """Return what has to be done, by whom, where `publish` succeeded and anonymous reads are still refused."""
         return "Ask whoever looks after the store."
 
+    def place_is_public(self) -> bool | None:
+        """Whether everybody can read all that is put here; None: each file is opened alone, by `publish`.
+
+        For hosts whose unit is larger than a file. Asked before each upload, so keep the answer for a minute.
+        """
+        return None
+
+    def publish_place(self) -> None:
+        """Open the whole place to everybody, with all that is in it. Raises as `publish`."""
+        raise NotSupported(f"{self.address} cannot be opened as a whole from here")
+
+    def describe_place(self) -> str:
+        """Return in words what `publish_place` would open: this store's files, and everything else."""
+        return f"all that is in {self.address}"
+
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Return a web address from which anybody can download one version for so many seconds."""
         raise NotSupported(f"{self.address} has no links for others")

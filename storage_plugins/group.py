@@ -22,6 +22,8 @@ from .settings import StoreSettings
 from .store import Store
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import xarray as xr
 
     from .cache import Cached
@@ -102,6 +104,46 @@ class Group(Store):
     def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
         """Return the names of all other files in all members that can be listed, sorted."""
         return self._union(lambda member: member.file_names(assembly_prefix=assembly_prefix))
+
+    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
+        """Make one version readable by everybody, copied into the member whose ``visibility`` is public.
+
+        Without such a member, the one that uploads go to opens it in its place. See `Store.publish`.
+        """
+        public = self._public()
+        if public is None:
+            return self._member().publish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
+        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+        _, cached = self._verified(
+            identifier,
+            version_id=version_id,
+            sha1=None,
+            sha256=None,
+            assembly_prefix=assembly_prefix,
+            newest=version_id is None,
+        )
+        copy = public.upload(cached.path, identifier, assembly_prefix=prefix)
+        return public.publish(identifier, version_id=copy.version_id, assembly_prefix=prefix)
+
+    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
+        """Make it private again in the member that `publish` opens it in; see `Store.unpublish`."""
+        member = self._public() or self._member()
+        member.unpublish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
+
+    def share(
+        self,
+        identifier: str,
+        *,
+        expires: str | int | timedelta = "7d",
+        version_id: str | None = None,
+        assembly_prefix: str | None = None,
+    ) -> str:
+        """Return a link to one version for some time, from the first member that has it; see `Store.share`."""
+        return self._first(
+            lambda member: member.share(
+                identifier, expires=expires, version_id=version_id, assembly_prefix=assembly_prefix
+            )
+        )
 
     def fetch(
         self,
@@ -197,6 +239,12 @@ class Group(Store):
 
     def _union(self, names: Callable[[FileStore], list[str]]) -> list[str]:
         return sorted({name for found in self._each(names) for name in found})
+
+    def _public(self) -> FileStore | None:
+        """Return the first member whose uploads are to be public."""
+        names = dict.fromkeys(filter(None, [*self._names, self._write]))
+        members = (self._member(name) for name in names)
+        return next((member for member in members if member.settings.visibility == "public"), None)
 
     def _member(self, name: str | None = None) -> FileStore:
         """Return a member, opened at its first use; None: the one that uploads go to."""

@@ -126,7 +126,8 @@ def mirror(
 
     Raises:
         NotSupported: a store that does not consist of files, or one into itself.
-        ConfigError, AccessDenied, StoreUnavailable: a store cannot be opened or listed.
+        ConfigError: a store cannot be opened; or the target is public, and its settings do not ask for that.
+        AccessDenied, StoreUnavailable: a store cannot be listed.
     """
     origin, place = (_files_of(store, config) for store in (source, target))
     if origin.address == place.address:
@@ -154,6 +155,7 @@ class _Work:
         self.source, self.target, self.append = source, target, append
         self.stop = threading.Event()
         with target._explained():
+            target._visible_as_asked(f"all of {source.address}")
             self.versioned = retrying(target.files.keeps_versions)
         self._names = _Names(_listed(target) or [])
 

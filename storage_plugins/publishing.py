@@ -1,4 +1,7 @@
-"""Opening versions to everybody, proved by reading them as everybody; and links that open one for a time."""
+"""Opening versions to everybody, proved by reading them as everybody; and links that open one for a time.
+
+Some hosts open whole places only, such as OSF's projects: `FileOperations.place_is_public` is not None there.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from datetime import timedelta
 
 from .errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
 from .files import FileOperations
-from .transfer import Hashes, download
+from .transfer import Hashes, download, retrying
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -46,8 +49,8 @@ def publish(
         AccessDenied: it cannot be opened, or cannot be read although it was; it was closed again.
         NotSupported: not in this kind of store.
     """
-    readers = everybody(files)
-    there = files.publish(key, version_id)
+    readers, public = everybody(files), retrying(files.place_is_public)
+    there = version_id if public else files.publish(key, version_id)
     try:
         if _read_by(readers, key, there) != hashes:
             raise AccessDenied(
@@ -55,10 +58,36 @@ def publish(
                 hint=files.why_still_private(key),
             )
     except BaseException:
-        with contextlib.suppress(StorageError):
-            files.unpublish(key, version_id)
+        if not public:
+            with contextlib.suppress(StorageError):
+                files.unpublish(key, version_id)
         raise
     return readers, there
+
+
+def publish_place(files: FileOperations, confirm: str) -> None:
+    """Open the whole place to everybody.
+
+    Raises:
+        NotSupported: this host opens each file alone, or nothing from here.
+        StorageError: ``confirm`` is not the address; says what would be opened.
+        AccessDenied: it cannot be opened, or is not open although it should be.
+    """
+    readers = everybody(files)
+    public = retrying(files.place_is_public)
+    if public is None:
+        raise NotSupported(f"{files.address} is opened file by file", hint="Use publish, for each identifier.")
+    if confirm != files.address:
+        raise StorageError(
+            f"{files.address} was left as it is. To publish it opens {files.describe_place()}",
+            hint=f"If that is wanted, confirm it by the address: publish_store(confirm={files.address!r}), or "
+            f"storage-plugins publish-store --confirm {files.address}",
+        )
+    if not public:
+        retrying(files.publish_place)
+    key = next(iter(retrying(lambda: list(files.keys()))), None)
+    if not retrying(readers.place_is_public) or (key is not None and retrying(lambda: readers.newest(key)) is None):
+        raise AccessDenied(f"{files.address} is still not readable by everybody", hint=files.why_still_private(""))
 
 
 def unpublish(files: FileOperations, key: str, version_id: str | None) -> None:
@@ -67,12 +96,29 @@ def unpublish(files: FileOperations, key: str, version_id: str | None) -> None:
     Raises:
         StorageError: everybody can read it all the same.
     """
-    readers = everybody(files)
-    files.unpublish(key, version_id)
+    readers, public = everybody(files), retrying(files.place_is_public)
+    if public:
+        raise NotSupported(
+            f"{files.address} is open as a whole: {key} cannot be closed alone",
+            hint="Whoever looks after the place can close it there, with all that is in it.",
+        )
+    if public is None:
+        files.unpublish(key, version_id)
     if _read_by(readers, key, version_id) is not None:
         raise StorageError(
             f"{key} in {files.address} can still be read by everybody, for another reason than publish",
             hint="Look at the policy of the place and at its access lists: they may open more than this file.",
+        )
+
+
+def opens_alone(files: FileOperations, what: str) -> None:
+    """Raise NotSupported where one version cannot be opened, or not without all else that is private there."""
+    everybody(files)
+    if retrying(files.place_is_public) is False:
+        raise NotSupported(
+            f"{files.address} is opened as a whole or not at all: {what} cannot be opened alone",
+            hint=f"publish_store opens {files.describe_place()} Or keep what is public in a place of its own, and "
+            "name both in a group.",
         )
 
 

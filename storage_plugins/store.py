@@ -237,6 +237,19 @@ class Store:
         """
         self._cannot("unpublish")
 
+    def publish_store(self, *, confirm: str) -> None:
+        """Make the whole place readable by everybody, where the host opens nothing smaller: OSF opens projects.
+
+        Args:
+            confirm: the store's ``address``, so that nobody opens a place by mistake.
+
+        Raises:
+            StorageError: ``confirm`` is another text; the message says what else would be opened. Nothing was done.
+            AccessDenied: these credentials may not.
+            NotSupported: this kind of store opens single assemblies, by `publish`, or nothing.
+        """
+        self._cannot("publish_store")
+
     def share(
         self,
         identifier: str,

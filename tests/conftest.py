@@ -166,7 +166,14 @@ def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         node.public = True  # a receipt's URI is read without a token
         return write_yaml(
             tmp_path,
-            {"backend": "osf", "project": node.id, "folder": "brain", "token": OSF_TOKEN, "api_url": osf.api_url},
+            {
+                "backend": "osf",
+                "project": node.id,
+                "folder": "brain",
+                "token": OSF_TOKEN,
+                "api_url": osf.api_url,
+                "visibility": "public",
+            },
         )
     bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
     return write_yaml(tmp_path, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})

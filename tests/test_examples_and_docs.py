@@ -105,7 +105,7 @@ DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 @needs_checkout
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, endpoint, monkeypatch):
-    """Blocks of one document run one after the other, with its YAML beside them and its buckets on the server."""
+    """Blocks of one document run one after the other, each with the YAML before it and its buckets on the server."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     import boto3
 
@@ -113,9 +113,9 @@ def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, endpo
     for name in ("my-bucket", "brainscore-storage"):
         client.create_bucket(Bucket=name)
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    code = "\n".join(blocks(document, "python"))
-    for text in blocks(document, "yaml"):
-        Path("storage.yaml").write_text(text)
+    code = "import pathlib\n"
+    for language, text in re.findall(r"^```(yaml|python)\n(.*?)^```", document.read_text("utf-8"), re.S | re.M):
+        code += text if language == "python" else f"pathlib.Path('storage.yaml').write_text({text!r})\n"
     # warnings of other libraries are their own in older stacks
     done = subprocess.run(
         [sys.executable, "-W", "error:::__main__", "-c", code], capture_output=True, text=True, check=False

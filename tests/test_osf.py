@@ -277,7 +277,7 @@ def test_a_public_project_is_read_without_a_token_and_with_a_bad_one(open_osf, o
         xr.testing.assert_identical(store.load("X", sha1=receipt.sha1), make_assembly())
         assert store.files._connection.private is False
         with pytest.raises(AccessDenied):
-            store.upload(make_assembly(1), "X")
+            open_osf(token=token, visibility="public").upload(make_assembly(1), "X")
     assert "did not accept the token" in caplog.text
     assert open_osf().files.read(KEY).private is True
 

@@ -99,10 +99,17 @@ class Connection:
         return StoreUnavailable(f"{what} in {self.settings.address}: OSF does not answer as it should ({told})")
 
     def request(
-        self, method: str, url: str, what: str, query: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        url: str,
+        what: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        kind: str | None = None,
     ) -> requests.Response:
-        """Send a request to OSF and return the whole answer, whatever its status."""
-        headers = {"Accept": "application/vnd.api+json;version=2.20"}
+        """Send a request to OSF and return the whole answer, whatever its status. ``kind``: the body's media type."""
+        headers = {"Accept": "application/vnd.api+json;version=2.20", **({"Content-Type": kind} if kind else {})}
         with translated(what, self.settings.address, secret=self._view_only()):
             response = self._send(method, self._address(url, query), headers, body)
             with response:

@@ -16,6 +16,7 @@ from storage_plugins import AssemblyNotFound, Content, FileOperations, Integrity
 from . import settings as addresses
 from .connection import Connection
 from .download import Download
+from .project import Project
 from .records import Records
 from .settings import OsfSettings
 from .tree import Look, Tree
@@ -34,6 +35,7 @@ class OsfFiles(FileOperations):
         self._tree = Tree(self._connection)
         self._records = Records(self._tree)
         self._rows = Rows(self._tree)
+        self._project = Project(self._connection, self._tree)
         self._uploads = Uploads(self._tree, self._records, self._rows)
 
     def __getstate__(self) -> dict[str, OsfSettings]:
@@ -57,7 +59,24 @@ class OsfFiles(FileOperations):
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Upload in one request; the number of the version comes from its answer and is confirmed by a look."""
+        self._project.refuse_without_room(key, source.size)
         return self._uploads.put(key, source, metadata=metadata, if_absent=if_absent)
+
+    def anonymous(self) -> OsfFiles:
+        """Return the same files as somebody without token or view-only link sees them."""
+        return OsfFiles(self._settings.without_secrets())
+
+    def place_is_public(self) -> bool:
+        """Whether the project is public: OSF opens projects and components, nothing smaller."""
+        return self._project.is_public()
+
+    def publish_place(self) -> None:
+        """Make the project public, which its administrators may."""
+        self._project.open()
+
+    def describe_place(self) -> str:
+        """Say what else is in the project."""
+        return self._project.description()
 
     def read(
         self,

@@ -66,6 +66,10 @@ class OsfSettings(StoreSettings):
         state = super().__getstate__()
         return {**state, "__dict__": {**state["__dict__"], "token": None, "view_only": None}}
 
+    def without_secrets(self) -> OsfSettings:
+        """Return the settings of somebody without credentials."""
+        return self.model_copy(update={"token": None, "view_only": None})
+
     @property
     def address(self) -> str:
         """The place itself; an API that is not OSF's own is named in it."""

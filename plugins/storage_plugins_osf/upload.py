@@ -15,7 +15,6 @@ from typing import Any
 
 from storage_plugins import (
     AlreadyExists,
-    QuotaExceeded,
     RateLimited,
     Source,
     StorageError,
@@ -27,7 +26,6 @@ from .records import Records
 from .tree import Entry, Tree
 from .versions import Row, Rows
 
-_LARGEST = 5_000_000_000  # bytes of a file; the files host itself stops at 4.9 GiB
 _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
 _BLOCK = 1 << 18  # bytes that must be taken within the connection's first timeout
@@ -42,12 +40,6 @@ class Uploads:
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str:
         """Keep ``source`` as a new version and return its id. Its record is kept first, so that it is never without."""
-        if source.size > _LARGEST:
-            raise QuotaExceeded(
-                f"{key} has {source.size} bytes, and {self._tree.connection.settings.address} takes at most "
-                f"{_LARGEST} in a file",
-                hint="Store it in parts.",
-            )
         with self._turns.setdefault((os.getpid(), key), threading.Lock()):
             upload = _Upload(self._tree, self._rows, key, source, if_absent)
             if if_absent and self._rows.newest(self._tree.look(), key) is not None:

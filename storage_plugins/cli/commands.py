@@ -358,6 +358,22 @@ def unpublish(
         click.echo(f"{identifier} is private: an anonymous reader was just refused.")
 
 
+@cli.command("publish-store")
+@click.option("--confirm", metavar="ADDRESS", help="The store's address, to say that all of it is meant.")
+@_store_options
+def publish_store(confirm: str | None, store_name: str | None, config: Path | None, as_json: bool) -> None:
+    """Make the whole place readable by everybody, where the host opens nothing smaller: OSF opens projects.
+
+    Without --confirm it says what would be opened, and leaves it as it is.
+    """
+    with _opened(store_name, config, as_json) as store:
+        store.publish_store(confirm=confirm or "")
+    if as_json:
+        print_json({"address": store.address, "public": True})
+    else:
+        click.echo(f"Everybody can read {store.address} now; an anonymous reader just did.")
+
+
 @cli.command()
 @click.argument("identifier")
 @click.option("--expires", default="7d", show_default=True, help="Such as 7d, 12h, 30m.")
