@@ -196,16 +196,20 @@ def test_a_quota_that_may_not_be_seen_stops_nothing(open_osf, osf, tmp_path):
 
 
 @pytest.fixture
-def group(tmp_path, osf, project):
+def stores(osf, project):
     """A group of a public project and a private one, to which uploads go."""
     public = osf.host.node(roles={OSF_TOKEN: "write"}, public=True)
     common = {"backend": "osf", "token": OSF_TOKEN, "api_url": osf.api_url}
-    stores = {
+    return {
         "public": {**common, "project": public.id, "visibility": "public"},
         "private": {**common, "project": project.id},
         "all": {"backend": "group", "read": ["public", "private"], "write": "private"},
     }
-    return storage_plugins.open_store("all", config={"stores": stores}), public
+
+
+@pytest.fixture
+def group(stores, osf):
+    return storage_plugins.open_store("all", config={"stores": stores}), osf.host.nodes[stores["public"]["project"]]
 
 
 def test_publishing_through_a_group_copies_into_its_public_member(group, osf, project):
@@ -229,6 +233,14 @@ def test_an_older_version_is_published_through_a_group_by_its_id(group):
     first = store.upload(make_assembly(1), "X")
     store.upload(make_assembly(2), "X")
     assert store.publish("X", version_id=first.version_id).sha1 == first.sha1
+
+
+def test_what_is_published_through_a_group_is_the_newest_whatever_receipts_say(tmp_path, stores, group):
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    storage_plugins.open_store("all", config=config).upload(make_assembly(1), "X")
+    newest = group[0].upload(make_assembly(2), "X")  # on another machine
+    assert storage_plugins.open_store("all", config=config).publish("X").sha1 == newest.sha1
 
 
 def test_a_group_without_a_public_member_publishes_where_it_uploads(tmp_path, osf, project):
