@@ -225,7 +225,7 @@ class FileStore(Store):
             if newest is None or not newest.answers_to(identifier):
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             version_id = newest.version_id
-        return key, version_id, self._file(key, Pin(version_id), identifier, newest=True)
+        return key, version_id, self._resolver().own(key, version_id)
 
     def _publish(self, key: str, version_id: str | None, cached: Cached, identifier: str) -> Receipt:
         readers, there = publish(self.files, key, version_id, cached.hashes)
@@ -444,7 +444,11 @@ class FileStore(Store):
         return key, self._file(key, pin, name, newest)
 
     def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Cached:
-        resolver = Resolver(
+        with self._explained():
+            return self._resolver().fetch(key, pin, identifier=identifier, newest=newest)
+
+    def _resolver(self) -> Resolver:
+        return Resolver(
             self.files,
             self.cache,
             self.receipts,
@@ -452,8 +456,6 @@ class FileStore(Store):
             shared=self.settings.cache == "shared",
             progress=self.progress,
         )
-        with self._explained():
-            return resolver.fetch(key, pin, identifier=identifier, newest=newest)
 
     def _receipt_pin(self, receipt: Receipt, pin: Pin) -> Pin:
         if pin != Pin():

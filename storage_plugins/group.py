@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,14 +114,13 @@ class Group(Store):
         if public is None:
             return self._member().publish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
         prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
-        _, cached = self._verified(
-            identifier,
-            version_id=version_id,
-            sha1=None,
-            sha256=None,
-            assembly_prefix=assembly_prefix,
-            newest=version_id is None,
-        )
+        if version_id:  # the same number may mean another one in each member: begin where uploads go
+            names = dict.fromkeys(filter(None, [self._write, *self._names]))
+            cached = self._first(lambda member: member._one(identifier, version_id, prefix)[2], names)
+        else:
+            _, cached = self._verified(
+                identifier, version_id=None, sha1=None, sha256=None, assembly_prefix=prefix, newest=True
+            )
         copy = public.upload(cached.path, identifier, assembly_prefix=prefix)
         return public.publish(identifier, version_id=copy.version_id, assembly_prefix=prefix)
 
@@ -212,10 +211,10 @@ class Group(Store):
             return self._first(lambda member: load(member, target, newest=True))  # which says why
         return load(max(found, key=lambda place: place[0])[1], target, newest=True)
 
-    def _first(self, attempt: Callable[[FileStore], T]) -> T:
+    def _first(self, attempt: Callable[[FileStore], T], names: Iterable[str] | None = None) -> T:
         """Return what the first member gives that has an answer; else raise what says most."""
         errors: list[StorageError] = []
-        for name in self._names:
+        for name in names or self._names:
             try:
                 return attempt(self._member(name))
             except StorageError as error:

@@ -121,6 +121,15 @@ class Resolver:
                 return found
         return self._unpinned(key, identifier, newest)
 
+    def own(self, key: str, version_id: str | None) -> Cached:
+        """Return what this store itself calls so, whatever bears that id elsewhere. None: its newest."""
+        for receipt in self.receipts.of(key):
+            if version_id and (receipt.address, receipt.version_id) == (self.files.address, version_id):
+                return self._by_hash(key, Pin(version_id, sha256=receipt.sha256))
+        found, version = self._read(key, key, version_id)
+        self._check_record(key, found, version)
+        return found
+
     # with a hash
 
     def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
