@@ -263,6 +263,9 @@ class Group(Store):
 
 
 def _rank(error: StorageError) -> int:
-    """Order errors by how much they say: damage, refusal, anything else, absence."""
-    kinds = (IntegrityError, AccessDenied, AssemblyNotFound)
+    """Order errors by how much they say: refusal, damage or other bytes, anything else, absence.
+
+    What was refused may be the very bytes that others do not have.
+    """
+    kinds = (AccessDenied, IntegrityError, AssemblyNotFound)
     return {0: 0, 1: 1, 2: 3}.get(next((n for n, kind in enumerate(kinds) if isinstance(error, kind)), 9), 2)

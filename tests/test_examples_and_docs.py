@@ -4,11 +4,12 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 import xarray as xr
-from conftest import OSF_TOKEN, write_yaml
+from conftest import OSF_TOKEN, make_assembly, write_yaml
 
 import storage_plugins
 
@@ -22,6 +23,8 @@ TABLE = (
     "you\t2\t1\t87\t368.18\t168.03\t339.75\t1.46\nIf\t1\t1\t84\t369.01\t160.58\t340.57\t1.47\n"
     '"Quoted\t1\t2\t80\t300.5\t100.5\t290.5\t1.5\n'
 )
+
+WITH_COMMAND = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def run_example(table: Path, config: Path) -> str:
@@ -99,13 +102,13 @@ def blocks(document: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.S | re.M)
 
 
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+GUIDE = PROJECT / "docs" / "switch-to-osf.md"  # is run as a whole
+DOCUMENTS = [PROJECT / "README.md", *sorted(set((PROJECT / "docs").glob("*.md")) - {GUIDE})]
 
 
-@needs_checkout
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, endpoint, monkeypatch):
-    """Blocks of one document run one after the other, each with the YAML before it and its buckets on the server."""
+@pytest.fixture
+def buckets_in_documents(aws_credentials, endpoint, monkeypatch):
+    """The buckets that the documents speak of, empty, on the server that the environment names."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     import boto3
 
@@ -113,17 +116,30 @@ def test_every_python_block_of_a_document_runs(document, tmp_path, bucket, endpo
     for name in ("my-bucket", "brainscore-storage"):
         client.create_bucket(Bucket=name)
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    code = "import pathlib\n"
-    for language, text in re.findall(r"^```(yaml|python)\n(.*?)^```", document.read_text("utf-8"), re.S | re.M):
-        code += text if language == "python" else f"pathlib.Path('storage.yaml').write_text({text!r})\n"
-    # warnings of other libraries are their own in older stacks
-    done = subprocess.run(
-        [sys.executable, "-W", "error:::__main__", "-c", code], capture_output=True, text=True, check=False
-    )
+    yield
     for name in ("my-bucket", "brainscore-storage"):
         for version in client.list_object_versions(Bucket=name).get("Versions", []):
             client.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
         client.delete_bucket(Bucket=name)
+
+
+@needs_checkout
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_python_block_of_a_document_runs(document, buckets_in_documents):
+    """Blocks of one document run one after the other, with its buckets on the server.
+
+    Beside each lies the YAML that stands above it, or if none does, the first one below.
+    """
+    config, code = next(iter(blocks(document, "yaml")), ""), "from pathlib import Path\n"
+    for language, text in re.findall(r"^ *```(yaml|python)\n(.*?)^ *```", document.read_text("utf-8"), re.S | re.M):
+        if language == "yaml":
+            config = text
+        else:
+            code += f"Path('storage.yaml').write_text({config!r})\n{textwrap.dedent(text)}\n"
+    # warnings of other libraries are their own in older stacks
+    done = subprocess.run(
+        [sys.executable, "-W", "error:::__main__", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -134,11 +150,49 @@ def test_every_console_block_of_a_document_runs(document, tmp_path, monkeypatch)
     commands = [
         line[2:] for block in blocks(document, "console") for line in block.splitlines() if line.startswith("$ ")
     ]
-    from conftest import make_assembly
-
     make_assembly().reset_index(["presentation", "neuroid"]).to_netcdf("rates.nc", engine="netcdf4")
     Path("stimulus_hvm.zip").write_bytes(b"PK")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in commands:
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        environment = {**os.environ, "PATH": WITH_COMMAND}
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@needs_checkout
+def test_the_guide_to_osf_runs_from_its_first_block_to_its_last(buckets_in_documents, osf, tmp_path):
+    """In one shell, as it stands; its YAML is used as it is shown, but that `api_url:` leads to the stand-in."""
+    projects = [osf.host.node(guid=guid, roles={OSF_TOKEN: "admin"}) for guid in ("abc12", "def34")]
+
+    def upload(seed: int, identifier: str) -> None:
+        place = {"backend": "s3", "bucket": "my-bucket/brain"}
+        storage_plugins.open_store(config={"stores": {"lab": place}}).upload(make_assembly(seed), identifier)
+
+    for seed in (1, 2):
+        upload(seed, "Lab2026.rates")
+    environment, ran = {**os.environ, "PATH": WITH_COMMAND, "ENVIRONMENT": str(tmp_path / "environment")}, []
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```", GUIDE.read_text("utf-8"), re.S | re.M):
+        if language == "yaml":
+            Path("storage.yaml").write_text(text.replace("backend: osf", f"backend: osf, api_url: {osf.api_url!r}"))
+            continue
+        if "ours-2" in text:  # the project has become full meanwhile
+            projects[0].quota = projects[0].counted
+            upload(3, "Lab2026.more")
+        if "publish-store" in text:
+            text = text.replace("osf:abc12", storage_plugins.open_store("ours").address)  # it names the stand-in
+        command = (
+            [sys.executable, "-c", text] if language == "python" else ["sh", "-ec", f"{text}\nenv -0 >$ENVIRONMENT"]
+        )
+        done = subprocess.run(
+            command, input=f"{OSF_TOKEN}\n", capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+        assert OSF_TOKEN not in done.stdout + done.stderr
+        if language == "sh":
+            kept = (tmp_path / "environment").read_text().split("\0")
+            environment = dict(variable.split("=", 1) for variable in kept if variable)
+        ran.append(done.stdout)
+    assert "copied         1 file" in ran[1]
+    assert re.search(r"^Lab2026.rates$", ran[3], re.M)
+    assert re.search(r"^2 .*\n1 ", ran[3], re.M)  # the version ids are OSF's
+    assert [len(osf.host.get(project, "assy_Lab2026_more.nc")) for project in projects] == [0, 1]
+    assert "presentation" in ran[-1]

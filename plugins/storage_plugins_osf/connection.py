@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 # seconds to connect, and for each block of a body to be taken; seconds without a sign of an answer
 _TIMEOUTS = (20.0, 90.0)
 _MOST_HOPS = 3
+_REMEMBERED = (
+    60.0  # seconds that a closed project is not asked for again: OSF counts the requests of those without a token
+)
 _LARGEST_ANSWER = 64 << 20  # bytes of JSON: a folder of some 60,000 files
 
 
@@ -31,6 +35,7 @@ class _Process:
     def __init__(self) -> None:
         self.sessions = threading.local()
         self.without_token = False
+        self.refused: tuple[float, str] | None = None  # until when it is remembered, and what was said
         self.files_host: str | None = None
 
 
@@ -62,20 +67,23 @@ class Connection:
     def project(self, path: str, **query: str) -> Any:
         """Return what the API says of the project. Public data need no token, and a wrong one hurts."""
         url = f"{self.settings.api_url}nodes/{self.settings.project}/{path}"
+        process = self._process()
+        if process.refused is not None and time.monotonic() < process.refused[0]:
+            raise AccessDenied(process.refused[1])
         try:
             return self._project(url, query)
         except AccessDenied as first:
-            process = self._process()
-            if self._token() is None:
-                raise
-            process.without_token = True
-            try:
-                content = self._project(url, query)
-            except AccessDenied:
-                process.without_token = False
-                raise first from first.__cause__
-            _log.warning("OSF did not accept the token for %s, which is public", self.settings.address)
-            return content
+            if self._token() is not None:
+                process.without_token = True
+                try:
+                    content = self._project(url, query)
+                except AccessDenied:
+                    process.without_token = False
+                else:
+                    _log.warning("OSF did not accept the token for %s, which is public", self.settings.address)
+                    return content
+            process.refused = (time.monotonic() + _REMEMBERED, first.message)
+            raise
 
     def _project(self, url: str, query: Mapping[str, str]) -> Any:
         response = self.request("GET", url, "the project", query)

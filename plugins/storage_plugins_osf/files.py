@@ -99,8 +99,10 @@ class OsfFiles(FileOperations):
         for fresh in (False, True):
             known = self._tree.ids.files.get(key)
             ids = look.file_ids(key)
-            file_id = match and (match[2] or (ids[0] if ids else None))
-            if match and file_id in ids:
+            if match is None:
+                break  # another host's id, as in pins from before a move: no second look finds it
+            file_id = match[2] or (ids[0] if ids else None)
+            if file_id in ids:
                 row = self._rows.known(look, str(file_id), int(match[1]), main=file_id == ids[0])
                 try:
                     return self._content(key, row, self._described(row, {}), start, stop, if_match, at_once=True)
