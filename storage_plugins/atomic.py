@@ -28,23 +28,27 @@ def temporary_name(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(target: Path, *, exclusive: bool = False, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a file that appears under ``target`` whole, on leaving the block, or not at all.
 
     ``exclusive``: a file that is already there stays, and FileExistsError is raised.
+    ``durable``: False for what a power failure may take or spoil: it does not wait for the disk, and
+    whoever reads the file must expect anything in it.
     The file's mode follows the umask.
     """
     temporary = temporary_name(target.parent)
     try:
         with temporary.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         if exclusive:
             link_new(temporary, target)
         else:
             temporary.replace(target)
-        sync_folder(target.parent)
+        if durable:
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -122,7 +122,7 @@ class Cache:
             sync_folder(target.parent)
             by_sha1 = self._sha1_note(folder, hashes.sha1)
             by_sha1.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(by_sha1) as note:
+            with atomic_file(by_sha1, durable=False) as note:
                 note.write(hashes.sha256.encode())
         status = target.stat()
         self._remember(target, [status.st_size, status.st_mtime_ns, status.st_ino], hashes)
@@ -173,7 +173,7 @@ class Cache:
         entry = {"path": str(path), "state": state, "sha1": hashes.sha1, "sha256": hashes.sha256}
         with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(note) as file:
+            with atomic_file(note, durable=False) as file:
                 file.write(json.dumps(entry).encode())
 
     def _note(self, path: Path) -> Path:

@@ -379,16 +379,15 @@ class FileStore(Store):
     def _refuse_other_case(self, key: str) -> None:
         """Refuse a name that differs from an existing one in case only: some hosts keep one of them."""
         try:
-            keys = self._keys("")
+            others = retrying(lambda: list(self.files.differing_in_case(key)))
         except (AccessDenied, NotSupported) as error:
             _log.info("Names that differ in case only cannot be seen in %s (%s)", self.address, error)
             return
-        for other in keys:
-            if other != key and other.casefold() == key.casefold():
-                raise IdentifierCollision(
-                    f"{key} differs from {other}, which is in {self.address}, in case only",
-                    hint="Choose another identifier, or upload under the name that is there.",
-                )
+        if others:
+            raise IdentifierCollision(
+                f"{key} differs from {others[0]}, which is in {self.address}, in case only",
+                hint="Choose another identifier, or upload under the name that is there.",
+            )
 
     def _receipt_of(self, version: Version, key: str, identifier: str, source: Source) -> Receipt:
         """Return the receipt of a version that is there already, from its writing or made anew."""

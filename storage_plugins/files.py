@@ -175,6 +175,10 @@ class FileOperations(abc.ABC):
         """Return the newest version with its record, None for an unknown key."""
         return next(iter(self.versions(key)), None)
 
+    def differing_in_case(self, key: str) -> Iterable[str]:
+        """Return the keys that differ from ``key`` in case only. Asked right after `newest` found no ``key``."""
+        return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
+
     def creates_safely(self) -> bool:
         """Whether ``if_absent`` holds whatever else happens: unseen files and racing uploads are not overwritten."""
         return False

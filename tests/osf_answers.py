@@ -108,7 +108,10 @@ def _node(server: OSFServer, request: Request, body: Body, guid: str) -> Answer:
             "type": "nodes",
             "attributes": {
                 "title": node.title,
+                "description": "",
                 "category": "data",
+                "date_created": _date(node),
+                "date_modified": _date(node),
                 "public": node.public,
                 "current_user_permissions": list(ROLES[1 : ROLES.index(role) + 1]),
             },
@@ -235,9 +238,11 @@ def _api_entity(server: OSFServer, node: Node, item: File | Folder, request: Req
         "size": None,
         "provider": "osfstorage",
         "materialized_path": item.materialized,
+        "date_created": None,
+        "date_modified": None,
         "extra": {"hashes": {"md5": None, "sha256": None}},
     }
-    links = {"upload": url, "delete": url}
+    links = {"upload": url, "move": url, "delete": url, "self": f"{server.api_url}files/{item.id}/"}
     relationships = {}
     if isinstance(item, File):
         attributes |= {
@@ -245,10 +250,12 @@ def _api_entity(server: OSFServer, node: Node, item: File | Folder, request: Req
             "kind": "file",
             "size": len(item.newest.data),
             "current_version": len(item.versions),
+            "date_created": _date(item.versions[0]),
             "date_modified": _date(item.newest),
             "extra": {"hashes": item.newest.hashes, "downloads": 0},
         }
         links["download"] = f"{server.api_url[:-4]}/download/{item.id}/"
+        links["html"] = f"{server.api_url[:-4]}/{node.id}/files/osfstorage/{item.id}"
     else:
         links["new_folder"] = _with(url, kind="folder")
         related = f"{server.api_url}nodes/{node.id}/files/osfstorage/{item.id}/"
@@ -455,5 +462,5 @@ def _with(url: str, **query: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{given}" if given else url
 
 
-def _date(version: FileVersion) -> str:
-    return version.created.isoformat()
+def _date(made: FileVersion | Node) -> str:
+    return made.created.isoformat()

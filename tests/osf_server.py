@@ -59,6 +59,7 @@ class Behaviour:
         sound_pages: else rows of a listing without ``sort=`` repeat and vanish across pages.
         early_refusals: 403 and 409 come before the body is read, and the connection is closed.
         max_body: over it, a bare 400.
+        round_trip: seconds that every request takes longer, and every new connection before its first one.
     """
 
     redirect: bool = True
@@ -69,6 +70,7 @@ class Behaviour:
     sound_pages: bool = False
     early_refusals: bool = False
     max_body: int = MAX_BODY
+    round_trip: float = 0.0
 
 
 class OSFServer:
@@ -116,6 +118,10 @@ class OSFServer:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def setup(self) -> None:
+                super().setup()
+                time.sleep(server.behaviour.round_trip)
+
             def _handle(self) -> None:
                 try:
                     server._handle(self, origin)
@@ -151,7 +157,7 @@ class OSFServer:
         )
         self.requests.append(request)
         fault = self.fault(request) or Fault()
-        time.sleep(fault.delay)
+        time.sleep(self.behaviour.round_trip + fault.delay)
         length = int(request.headers.get("content-length") or 0)
         if "transfer-encoding" in request.headers:
             handler.close_connection = True  # chunks are refused, unread

@@ -15,6 +15,7 @@ from storage_plugins import (
     AlreadyExists,
     AssemblyNotFound,
     ConfigError,
+    IdentifierCollision,
     IntegrityError,
     QuotaExceeded,
     Source,
@@ -121,9 +122,10 @@ def test_records_from_outside_that_are_none_are_passed_over(open_osf, osf, proje
 
 
 @pytest.mark.parametrize(
-    ("folder", "warm", "receipt", "hash_only", "unpinned"), [("", 4, 3, 6, 5), ("brain", 4, 4, 7, 6)]
+    ("folder", "empty", "unseen", "warm", "receipt", "hash_only", "unpinned"),
+    [("", 8, 5, 4, 3, 6, 5), ("brain", 9, 6, 4, 4, 7, 6)],
 )
-def test_requests_are_few(open_osf, osf, folder, warm, receipt, hash_only, unpinned):
+def test_requests_are_few(open_osf, osf, folder, empty, unseen, warm, receipt, hash_only, unpinned):
     """As documented: with one to the storage host for each download, to which OSF redirects."""
 
     def count(call):
@@ -132,6 +134,9 @@ def test_requests_are_few(open_osf, osf, folder, warm, receipt, hash_only, unpin
         return len(osf.requests)
 
     store = open_osf(folder=folder)
+    assert count(lambda: store.upload(make_assembly(1), "V")) <= empty
+    assert count(lambda: store.upload(make_assembly(1), "W")) <= 5
+    assert count(lambda: open_osf(folder=folder).upload(make_assembly(1), "U")) <= unseen
     first = store.upload(make_assembly(1), "X")
     assert count(lambda: store.upload(make_assembly(2), "X")) <= warm
     assert count(lambda: store.upload(make_assembly(2), "X")) == 1
@@ -144,6 +149,25 @@ def test_requests_are_few(open_osf, osf, folder, warm, receipt, hash_only, unpin
     assert count(lambda: other.load("X")) <= unpinned
     assert count(lambda: other.load("X", newest=True)) == 1
     assert count(lambda: open_osf(folder=folder).file_names()) <= 2
+
+
+def test_a_name_too_close_to_one_that_came_meanwhile_from_another_machine_is_refused(open_osf):
+    store = open_osf()
+    store.upload(make_assembly(), "X")
+    open_osf().upload(make_assembly(), "Y")
+    with pytest.raises(IdentifierCollision):
+        store.upload(make_assembly(), "y")
+    assert store.identifiers() == ["X", "Y"]
+
+
+def test_a_folder_of_records_that_is_there_already_is_used_again(open_osf, osf, project):
+    first = open_osf().upload(make_assembly(1), "X")
+    (file,) = osf.host.get(project, KEY)
+    osf.host.delete(file)
+    second = open_osf().upload(make_assembly(2), "X")
+    records = project.root.folder(".storage-plugins")
+    (folder,) = records.children
+    assert {entry.name[:64] for entry in folder.children} == {first.sha256, second.sha256}
 
 
 def test_listings_of_more_than_a_page_are_complete_though_pages_lose_rows(open_osf, osf, project):

@@ -173,6 +173,21 @@ def test_read_only_layers_are_verified_on_first_use_and_never_written(memory_sto
     assert sorted(layer.rglob("*")) == before
 
 
+@pytest.mark.parametrize("kind", ["sha1", "verified"])
+@pytest.mark.parametrize("rest", [b"", bytes(9), b'{"path"', b"[]", b"\xff"])
+def test_a_note_of_the_cache_that_a_power_failure_spoilt_is_not_believed_and_written_anew(
+    uploaded, tmp_path, kind, rest
+):
+    store, _, made = uploaded
+    store.load("X", sha1=made.sha1)
+    (note,) = (path for path in (tmp_path / "cache" / kind).rglob("*") if path.is_file())
+    before = note.read_bytes()
+    note.write_bytes(rest)
+    xr.testing.assert_identical(store.load("X", sha1=made.sha1), make_assembly())
+    assert made.sha256.encode() in note.read_bytes()
+    assert len(note.read_bytes()) == len(before)
+
+
 def test_brainios_folder_is_a_layer(uploaded, tmp_path):
     store, files, made = uploaded
     data = files.held[made.key][0][1]

@@ -130,6 +130,10 @@ class OsfFiles(FileOperations):
         row = self._rows.newest(look, key)
         return None if row is None else self._described(row, self._record(look, key, row))
 
+    def differing_in_case(self, key: str) -> Iterable[str]:
+        """Look in the listing of the folder in which `newest` did not find ``key``, rather than list it again."""
+        return [other for other in self._tree.ids.files if other != key and other.casefold() == key.casefold()]
+
     def keys(self, prefix: str = "") -> Iterable[str]:
         """Return the files directly in the folder; the files host lists them all at once."""
         names = (entry.name for entry in self._tree.look().children(self._tree.folder) or [] if not entry.is_folder)

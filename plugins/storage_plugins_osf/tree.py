@@ -169,10 +169,13 @@ class Look:
         return next((e.id for e in sorted(entries, key=lambda e: e.id) if e.is_folder and e.name == name), None)
 
     def make_folder(self, path: str) -> str:
-        """Return the id of a folder, made with its parents where there is none."""
-        found = self.folder_id(path)
-        if found is not None:
-            return found
+        """Return the id of a folder, made with its parents where there is none.
+
+        One that this process has not seen is most likely not there: OSF says so if it is.
+        """
+        known = self._tree.ids.folders.get(path)
+        if known or not path:
+            return known or ""
         parent, _, name = path.rpartition("/")
         url = self._tree.url(self.make_folder(parent), folder=True)
         response = self._connection.request("PUT", url, f"the folder {path}", {"kind": "folder", "name": name})
@@ -180,7 +183,7 @@ class Look:
             made = self._tree.kept(response, f"the folder {path}")
             self._tree.ids.folders[path] = made.id
             return made.id
-        self._listed.pop(parent, None)  # somebody else made it first
+        self._listed.pop(parent, None)  # listed before it was made
         found = self.folder_id(path)
         if found is None:
             raise AlreadyExists(f"The folder {path} cannot be made in {self._connection.settings.address}")
