@@ -442,6 +442,13 @@ def test_an_id_that_names_other_bytes_here_than_in_the_sources_is_an_error_that_
     assert store.load("X", version_id=old.version_id, sha1=old.sha1).identical(make_assembly(1))
 
 
+def test_a_pin_that_names_no_place_is_of_the_store_in_use_so_its_hash_decides(lab, caplog):
+    store, old, new = lab
+    store.receipts.keep(pin_of(old, version_id=new.version_id, address=None))
+    assert store.load("X", version_id=new.version_id).identical(make_assembly(1))
+    assert f"has no version {new.version_id} with the pinned hash" in caplog.text
+
+
 def test_after_a_mirror_a_load_without_a_pin_still_means_the_imported_one(tmp_path, new_cache):
     config = {
         "stores": {name: {"backend": "local", "root": str(tmp_path / name)} for name in ("old", "new")},
