@@ -201,10 +201,9 @@ class Group(Store):
         if isinstance(target, Receipt) or pin != Pin():
             return self._first(lambda member: load(member, target, **given))
         if not newest:
-            for receipt in self._receipts.of(key):
-                if identifier in (None, receipt.identifier):
-                    pinned = functools.partial(load, target=target, sha256=receipt.sha256)
-                    return self._first(pinned)
+            for entry in self._receipts.latest(key, identifier):
+                pinned = functools.partial(load, target=target, sha1=entry.sha1, sha256=entry.sha256)
+                return self._first(pinned)
         found: list[tuple[datetime, FileStore]] = []
         self._each(lambda member: found.extend((v.created or _EARLY, member) for v in [newest_of(member)] if v))
         if not found:

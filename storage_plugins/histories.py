@@ -263,11 +263,11 @@ class HistoryCopy:
         written beyond the version that a load without a pin gives from the source: it is to give the same
         from the target. The newest comes first, so that this holds whenever the writing ends.
         """
-        told = self.source.receipts.of(self.key)
-        here = [receipt for receipt in told if receipt.address == self.source.address]
-        newest = next(iter(here or [receipt for receipt in told if receipt.address != self.target.address]), None)
+        told = self.source.receipts.latest(self.key)
+        here = [entry for entry in told if entry.address in (None, self.source.address)]
+        newest = next(iter(here or [entry for entry in told if entry.address != self.target.address]), None)
         if newest is not None:
-            of_newest = [number for number, copy in enumerate(copies) if copy.hashes.sha256 == newest.sha256]
+            of_newest = [number for number, copy in enumerate(copies) if copy.hashes.sha1 == newest.sha1]
             copies = copies[: of_newest[-1] + 1] if of_newest else copies
         self._write(self.source, copies, [copy.original.version_id for copy in copies])
         self._write(self.target, copies, [copy.version_id for copy in copies])

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from .atomic import disk_errors
 from .cache import Cache, Cached
@@ -18,7 +18,7 @@ from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, 
 from .files import FileOperations
 from .kept import kept_key, kept_versions
 from .protocol import Receipt, Version
-from .receipts import Receipts
+from .receipts import ImportedPin, Receipts
 from .transfer import Hashes, download, retrying
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Pin:
         """Whether a hash was given."""
         return bool(self.sha1 or self.sha256)
 
-    def fits(self, other: Hashes | Receipt | Version) -> bool:
+    def fits(self, other: Hashes | Receipt | ImportedPin | Version) -> bool:
         """Whether every hash given is the one of ``other``."""
         return self.sha1 in (None, other.sha1) and self.sha256 in (None, other.sha256)
 
@@ -109,6 +109,8 @@ class Resolver:
         With a version id alone: this store's version of that id, or the one that receipts name; an
         error if those are different bytes. With nothing: the newest receipt, or, with ``newest`` or
         without receipts, the store's newest version of ``identifier``.
+
+        An imported pin counts as a receipt that knows a sha1 and no date; see `Receipts.latest`.
 
         Raises:
             AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
@@ -159,13 +161,13 @@ class Resolver:
         Records are hints that may be wrong, so a thorough search ends with the versions that are
         described as something else.
         """
-        known = [receipt for receipt in self.receipts.of(key) if pin.fits(receipt)]
-        for receipt in known:
-            if receipt.address == self.files.address:
-                yield key, receipt.version_id
+        known = [entry for entry in self.receipts.known(key) if pin.fits(entry)]
+        for entry in known:
+            if entry.address == self.files.address:
+                yield key, entry.version_id
         if pin.version_id:
             yield key, pin.version_id
-        sha256 = pin.sha256 or next((receipt.sha256 for receipt in known), None)
+        sha256 = pin.sha256 or next((entry.sha256 for entry in known if entry.sha256), None)
         try:
             versions = retrying(lambda: list(self.files.versions(key)))
         except StoreUnavailable:
@@ -233,49 +235,44 @@ class Resolver:
 
     def _by_version(self, key: str, version_id: str) -> Cached | None:
         """Return what the version id means; None if it is the "null" that pins nothing here."""
-        known = [receipt for receipt in self.receipts.of(key) if receipt.version_id == version_id]
-        here = [receipt for receipt in known if receipt.address == self.files.address]
-        if here or len({receipt.sha256 for receipt in known}) > 1:
-            _agree(key, version_id, [(receipt.store, receipt.sha256) for receipt in known])
+        known = [entry for entry in self.receipts.known(key) if entry.version_id == version_id]
+        here = [entry for entry in known if self._is_here(entry)]
+        claims = [(_where(entry), entry) for entry in known]
+        if known:
+            _agree(key, version_id, claims)
         if here:
-            return self._by_hash(key, Pin(version_id, sha256=here[0].sha256))
+            return self._by_hash(key, _hashes(here[0], version_id))
         try:
             found, version = self._read(key, key, version_id)
         except AssemblyNotFound:
             if known:
-                return self._by_hash(key, Pin(sha256=known[0].sha256))
+                return self._by_hash(key, _hashes(known[0]))
             if version_id == "null":
                 return None
             raise
         except StoreUnavailable:
-            cached = self.cache.find(key, sha256=known[0].sha256) if known else None
+            cached = self.cache.find(key, sha1=known[0].sha1, sha256=known[0].sha256) if known else None
             if cached is None:
                 raise
             return cached
         self._check_record(key, found, version)
-        held = [(receipt.store, receipt.sha256) for receipt in known]
-        _agree(key, version_id, [*held, (self.store, found.hashes.sha256)])
+        _agree(key, version_id, [*claims, (repr(self.store), found.hashes)])
         return found
 
     # without a pin
 
     def _unpinned(self, key: str, identifier: str | None, newest: bool) -> Cached:
         if not newest:
-            receipts = [receipt for receipt in self.receipts.of(key) if identifier in (None, receipt.identifier)]
-            here = [receipt for receipt in receipts if receipt.address == self.files.address]
-            for receipt in [*here[:1], *receipts[:1]]:
+            latest = self.receipts.latest(key, identifier)
+            here = [entry for entry in latest if self._is_here(entry)]
+            for entry in [*here[:1], *latest[:1]]:
                 try:
-                    found = self._by_hash(key, Pin(sha256=receipt.sha256), thorough=bool(here))
+                    found = self._by_hash(key, _hashes(entry), thorough=bool(here))
                 except (AssemblyNotFound, IntegrityError):
                     if here:
                         raise
                     break  # uploaded to another store only: what is here is for this one to say
-                _log.info(
-                    "%s without a pin: took the newest receipt, sha1 %s of %s",
-                    self._name(key),
-                    receipt.sha1,
-                    receipt.created.isoformat(timespec="seconds"),
-                )
+                _log.info("%s without a pin: took %s", self._name(key), _described(entry))
                 return found
         try:
             return self._newest(key, identifier)
@@ -298,6 +295,10 @@ class Resolver:
             found, version = self._read(key, key, mine.version_id)
         self._check_record(key, found, version)
         return found
+
+    def _is_here(self, entry: Receipt | ImportedPin) -> bool:
+        """Whether it is of this store. A pin whose source names no place is of whichever place is in use."""
+        return entry.address in (None, self.files.address)
 
     # one version
 
@@ -347,11 +348,27 @@ class Resolver:
         return f"{key} in store {self.store!r} ({self.files.address})"
 
 
-def _agree(key: str, version_id: str, claims: list[tuple[str, str]]) -> None:
-    """Raise InvalidPin unless all claims, (store, sha256), are of the same bytes."""
-    if len({sha256 for _, sha256 in claims}) > 1:
-        listed = "; ".join(f"in {store!r} sha256 {sha256}" for store, sha256 in dict.fromkeys(claims))
+def _agree(key: str, version_id: str, claims: Sequence[tuple[str, Receipt | ImportedPin | Hashes]]) -> None:
+    """Raise InvalidPin unless all claims, each with where it is from, are of the same bytes."""
+    hashes = [hash_ for _, hash_ in claims]
+    if len({one.sha1 for one in hashes}) > 1 or len({one.sha256 for one in hashes} - {None}) > 1:
+        told = [f"{where} {f'sha256 {one.sha256}' if one.sha256 else f'sha1 {one.sha1}'}" for where, one in claims]
         raise InvalidPin(
-            f"Version {version_id} of {key} is not one thing: {listed}",
-            hint="Say which one by its hash: load(…, sha256=…).",
+            f"Version {version_id} of {key} is not one thing: in {'; in '.join(dict.fromkeys(told))}",
+            hint="Say which one by its hash: load(…, sha1=…).",
         )
+
+
+def _hashes(entry: Receipt | ImportedPin, version_id: str | None = None) -> Pin:
+    """Return the pin of what a receipt or an imported pin is of."""
+    return Pin(version_id, sha256=entry.sha256) if entry.sha256 else Pin(version_id, sha1=entry.sha1)
+
+
+def _where(entry: Receipt | ImportedPin) -> str:
+    return repr(entry.store) if isinstance(entry, Receipt) else entry.address or "imported sources"
+
+
+def _described(entry: Receipt | ImportedPin) -> str:
+    if isinstance(entry, Receipt):
+        return f"the newest receipt, sha1 {entry.sha1} of {entry.created.isoformat(timespec='seconds')}"
+    return f"the imported pin, sha1 {entry.sha1}"

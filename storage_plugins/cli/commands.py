@@ -15,6 +15,7 @@ import click
 from .. import __version__, errors
 from .mirroring import mirror
 from .output import print_json, print_receipt, print_table
+from .receipts import receipts
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -65,6 +66,7 @@ def cli(verbose: bool) -> None:
 
 
 cli.add_command(mirror)
+cli.add_command(receipts)
 
 
 def _store_options(command: Command) -> Command:
