@@ -243,7 +243,7 @@ class Resolver:
             if cached is None:
                 raise
             return cached
-        self._check_record(key, found, version)
+        self._check_record(key, found, self._described(key, found, version))
         held = [(receipt.store, receipt.sha256) for receipt in known]
         _agree(key, version_id, [*held, (self.store, found.hashes.sha256)])
         return found
@@ -291,6 +291,21 @@ class Resolver:
         return found
 
     # one version
+
+    def _described(self, key: str, found: Cached, version: Version) -> Version:
+        """Return what the host's list says of a version, where its answer with the bytes said nothing of them."""
+        if version.sha256 or version.created:
+            return version
+        try:
+            versions = retrying(lambda: list(self.files.versions(key)))
+        except StoreUnavailable:
+            raise
+        except StorageError as error:
+            _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
+            return version
+        same = [listed for listed in versions if listed.version_id == version.version_id]
+        fitting = [listed for listed in same if listed.sha256 == found.hashes.sha256]  # racing uploads may share an id
+        return (fitting or same or [version])[0]
 
     def _check_record(self, key: str, found: Cached, version: Version) -> None:
         """Without a hash to go by, bytes must be those recorded at their upload, where that was done."""

@@ -278,6 +278,20 @@ def test_a_length_that_was_wrong_once_is_not_believed_for_ever(open_osf, osf, pr
     assert fetched.read_bytes() == bytes(5000)
 
 
+@pytest.mark.parametrize("length", [500, -500])
+@pytest.mark.parametrize("version_id", ["1", "2", "3"])
+def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
+    open_osf, osf, project, length, version_id
+):
+    for number in (1, 2, 3):
+        osf.host.put(project, "f", bytes([number]) * 5000)
+    osf.fault = lambda request: Fault(length=length) if request.origin == "storage" else None
+    with pytest.raises((IntegrityError, StoreUnavailable)):
+        open_osf().fetch("f", version_id=version_id)
+    osf.fault = lambda request: None
+    assert open_osf().fetch("f", version_id=version_id).read_bytes() == bytes([int(version_id)]) * 5000
+
+
 def test_a_link_that_expired_is_asked_for_again(open_osf, osf):
     receipt = open_osf().upload(make_assembly(), "X")
     osf.behaviour.link_lifetime = -1.0
