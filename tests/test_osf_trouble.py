@@ -116,6 +116,15 @@ def test_a_lost_answer_is_told_from_an_earlier_version_with_the_same_bytes(open_
     assert store.upload(make_assembly(1), "X").version_id == "3"
 
 
+def test_before_anything_was_sent_no_earlier_version_is_the_answer(open_osf, osf, project, tmp_path):
+    for data in (b"1", b"2"):
+        osf.host.put(project, "f", data)
+    (tmp_path / "f").write_bytes(b"1")
+    left = once(osf, lambda request: request.query.get("name", "").endswith(".json"), Fault(reset=True))
+    assert open_osf().upload_file(tmp_path / "f").version_id == "3"
+    assert left == []
+
+
 def test_a_lost_answer_is_found_below_what_somebody_else_uploaded_since(open_osf, osf, project):
     store = open_osf()
     store.upload(make_assembly(1), "X")
