@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import threading
@@ -26,7 +27,7 @@ class FileVersion:
     data: bytes
     created: datetime
 
-    @property
+    @functools.cached_property
     def hashes(self) -> dict[str, str]:
         return {"md5": hashlib.md5(self.data).hexdigest(), "sha256": hashlib.sha256(self.data).hexdigest()}
 
