@@ -89,7 +89,7 @@ class Violation(AssertionError):
     """Something is not as it should be."""
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)
 def hashes(data: bytes) -> tuple[str, str, int]:
     return hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest(), len(data)
 
