@@ -129,7 +129,7 @@ class Resolver:
             if version_id and (receipt.address, receipt.version_id) == (self.files.address, version_id):
                 return self._by_hash(key, Pin(version_id, sha256=receipt.sha256))
         found, version = self._read(key, key, version_id)
-        self._check_record(key, found, version)
+        self._check_record(key, found, self._described(key, found, version))
         return found
 
     # with a hash
@@ -255,7 +255,7 @@ class Resolver:
             if cached is None:
                 raise
             return cached
-        self._check_record(key, found, version)
+        self._check_record(key, found, self._described(key, found, version))
         _agree(key, version_id, [*claims, (repr(self.store), found.hashes)])
         return found
 
@@ -301,6 +301,21 @@ class Resolver:
         return entry.address in (None, self.files.address)
 
     # one version
+
+    def _described(self, key: str, found: Cached, version: Version) -> Version:
+        """Return what the host's list says of a version, where its answer with the bytes said nothing of them."""
+        if version.sha256 or version.created:
+            return version
+        try:
+            versions = retrying(lambda: list(self.files.versions(key)))
+        except StoreUnavailable:
+            raise
+        except StorageError as error:
+            _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
+            return version
+        same = [listed for listed in versions if listed.version_id == version.version_id]
+        fitting = [listed for listed in same if listed.sha256 == found.hashes.sha256]  # racing uploads may share an id
+        return (fitting or same or [version])[0]
 
     def _check_record(self, key: str, found: Cached, version: Version) -> None:
         """Without a hash to go by, bytes must be those recorded at their upload, where that was done."""

@@ -103,12 +103,14 @@ class Host:
 
     Attributes:
         tokens: user of each token; a token that is not here is a bad one.
+        bodies: name and sha256 of every body that arrived whole and was taken.
     """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.tokens: dict[str, str] = {}
         self.unscoped: set[str] = set()
+        self.bodies: list[tuple[str, str]] = []
         self._colliding: list[tuple[str, threading.Barrier]] = []
         self._lock = threading.RLock()
         self._ids = itertools.count(0x5F3C_0000)
@@ -220,6 +222,7 @@ class Host:
     def _append(self, node: Node, file: File, data: bytes, number: int) -> File:
         if node.counted >= node.quota:
             raise Refused(507, "The quota on this osfstorage project has been exceeded")
+        self.bodies.append((file.name, hashlib.sha256(data).hexdigest()))
         if not file.versions or file.newest.data != data:
             file.versions.append(FileVersion(number, data, datetime.now(UTC)))
             if node.count_at_once:

@@ -33,7 +33,7 @@ class Fault:
         cut_request: read so many bytes of the body, then reset; nothing is kept.
         answer: (status, headers, body) to give instead; nothing is done.
         lose_answer: do everything, then reset instead of answering.
-        cut_answer: close after so many bytes of the answer's body.
+        cut_answer: close after so many bytes of the answer's body, before its last at the latest.
         length: what the answer claims beyond its real length; negative for less.
     """
 
@@ -228,7 +228,7 @@ def _send(handler: BaseHTTPRequestHandler, answer: Answer, fault: Fault) -> None
     handler.end_headers()
     if handler.command == "HEAD":
         return
-    body = answer.body if fault.cut_answer is None else answer.body[: fault.cut_answer]
+    body = answer.body if fault.cut_answer is None else answer.body[:-1][: fault.cut_answer]
     if fault.length < 0:
         body = body[: fault.length]
     handler.wfile.write(body)

@@ -145,6 +145,7 @@ def test_requests_are_few(open_osf, osf, folder, empty, unseen, warm, receipt, h
     assert count(lambda: other.load(first)) <= receipt
     assert count(lambda: other.load("X", sha1=first.sha1)) == 0
     assert count(lambda: open_osf(folder=folder).load("X", sha1=first.sha1)) <= hash_only
+    assert count(lambda: open_osf(folder=folder).load("X", version_id="1")) <= hash_only
     other = open_osf(folder=folder)
     assert count(lambda: other.load("X")) <= unpinned
     assert count(lambda: other.load("X", newest=True)) == 1

@@ -116,6 +116,15 @@ def test_a_lost_answer_is_told_from_an_earlier_version_with_the_same_bytes(open_
     assert store.upload(make_assembly(1), "X").version_id == "3"
 
 
+def test_before_anything_was_sent_no_earlier_version_is_the_answer(open_osf, osf, project, tmp_path):
+    for data in (b"1", b"2"):
+        osf.host.put(project, "f", data)
+    (tmp_path / "f").write_bytes(b"1")
+    left = once(osf, lambda request: request.query.get("name", "").endswith(".json"), Fault(reset=True))
+    assert open_osf().upload_file(tmp_path / "f").version_id == "3"
+    assert left == []
+
+
 def test_a_lost_answer_is_found_below_what_somebody_else_uploaded_since(open_osf, osf, project):
     store = open_osf()
     store.upload(make_assembly(1), "X")
@@ -276,6 +285,20 @@ def test_a_length_that_was_wrong_once_is_not_believed_for_ever(open_osf, osf, pr
             continue
         break
     assert fetched.read_bytes() == bytes(5000)
+
+
+@pytest.mark.parametrize("length", [500, -500])
+@pytest.mark.parametrize("version_id", ["1", "2", "3"])
+def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
+    open_osf, osf, project, length, version_id
+):
+    for number in (1, 2, 3):
+        osf.host.put(project, "f", bytes([number]) * 5000)
+    osf.fault = lambda request: Fault(length=length) if request.origin == "storage" else None
+    with pytest.raises((IntegrityError, StoreUnavailable)):
+        open_osf().fetch("f", version_id=version_id)
+    osf.fault = lambda request: None
+    assert open_osf().fetch("f", version_id=version_id).read_bytes() == bytes([int(version_id)]) * 5000
 
 
 def test_a_link_that_expired_is_asked_for_again(open_osf, osf):

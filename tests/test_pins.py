@@ -8,7 +8,7 @@ import xarray as xr
 from conftest import make_assembly
 from memory_files import MemoryFiles
 
-from storage_plugins import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, StoreUnavailable
+from storage_plugins import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, StoreUnavailable, Version
 
 KEY = "assy_X.nc"
 
@@ -257,6 +257,29 @@ def test_bytes_that_are_not_those_recorded_are_refused_without_a_pin(bare, files
     for pin in ({}, {"newest": True}, {"version_id": "v1"}):
         with pytest.raises(IntegrityError, match="damaged"):
             bare.load("X", **pin)
+
+
+class Silent(MemoryFiles):
+    """A host that tells nothing of a version with its bytes, only in the list."""
+
+    def read(self, key, version_id=None, **options):
+        content = super().read(key, version_id, **options)
+        content.version = Version(version_id=content.version.version_id)
+        return content
+
+
+def test_bytes_that_came_without_a_word_are_compared_with_the_list_of_versions(memory_store):
+    files = Silent()
+    bare = memory_store(files, receipts=False)
+    data, sha1 = encoded(bare, 1)
+    sha256 = hashlib.sha256(data).hexdigest()
+    for held in (data, encoded(bare, 2)[0]):
+        files.add(KEY, held, {"sha256": sha256, "sha1": sha1, "size": str(len(data))})
+    assert bare.load("X", version_id="v1").identical(make_assembly(1))
+    with pytest.raises(IntegrityError, match="damaged"):
+        bare.load("X", version_id="v2")
+    files.listing_denied = True
+    assert bare.load("X", version_id="v2").identical(make_assembly(2))  # nobody can say what it should be
 
 
 def test_a_download_that_breaks_is_resumed_where_it_broke(bare, files, monkeypatch):

@@ -23,9 +23,8 @@ _log = logging.getLogger(__name__)
 # seconds to connect, and for each block of a body to be taken; seconds without a sign of an answer
 _TIMEOUTS = (20.0, 90.0)
 _MOST_HOPS = 3
-_REMEMBERED = (
-    60.0  # seconds that a closed project is not asked for again: OSF counts the requests of those without a token
-)
+# seconds that a closed project is not asked for again: OSF counts the requests of those without a token
+_REMEMBERED = 60.0
 _LARGEST_ANSWER = 64 << 20  # bytes of JSON: a folder of some 60,000 files
 
 

@@ -67,6 +67,7 @@ class _Upload:
         self._tree, self._rows, self._key, self._source, self._if_absent = tree, rows, key, source, if_absent
         self._connection = tree.connection
         self._before: dict[str, int] = {}  # how many versions a file had when we began
+        self._sent = False  # whether any of our bytes may have arrived
 
     def taken(self) -> AlreadyExists:
         """Return the error of a name that was to be new."""
@@ -99,6 +100,8 @@ class _Upload:
 
     def landed(self) -> Row | None:
         """Return the version that our bytes became after all, None if they did not."""
+        if not self._sent:
+            return None
         known = self._tree.ids.files.get(self._key)
         rows = self._rows.of_file(self._key, known[0]) if known else []
         if not rows:
@@ -167,6 +170,7 @@ class _Upload:
 
     def _request(self, url: str, query: Mapping[str, str]) -> Any:
         body = _Body(self._source)
+        self._sent = True
         try:
             # without bytes to count, requests would send a body of unknown length
             data = body if self._source.size else b"".join(self._source.blocks())
