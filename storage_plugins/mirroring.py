@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from .errors import AccessDenied, AssemblyNotFound, IdentifierCollision, NotSupported, StorageError
+from .errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
 from .file_store import FileStore
 from .histories import AnotherHistory, HistoryCopy, Stopped
 from .identifiers import assembly_key
@@ -219,8 +219,14 @@ def _wanted(source: FileStore, identifiers: Iterable[str] | None) -> tuple[set[s
         return set(listed or []), []
     keys, missing = set[str](), list[str]()
     for name in identifiers:
-        key = assembly_key(name, source.settings.assembly_prefix)
-        found = {key} if listed is None else {key, name}.intersection(listed)
+        found = {name}.intersection(listed or ())  # as in a report, though no store would take it
+        try:
+            key = assembly_key(name, source.settings.assembly_prefix)
+        except InvalidIdentifier:
+            if not found:
+                raise
+        else:
+            found |= {key} if listed is None else {key}.intersection(listed)
         keys |= found
         if not found:
             missing.append(name)

@@ -20,7 +20,15 @@ from conftest import make_assembly
 from memory_files import MemoryFiles
 
 import storage_plugins
-from storage_plugins import AssemblyNotFound, NotSupported, QuotaExceeded, StoreUnavailable, mirror, open_store
+from storage_plugins import (
+    AssemblyNotFound,
+    InvalidIdentifier,
+    NotSupported,
+    QuotaExceeded,
+    StoreUnavailable,
+    mirror,
+    open_store,
+)
 from storage_plugins.protocol import record
 from storage_plugins.receipts import Receipts
 
@@ -167,6 +175,26 @@ def test_equal_neighbours_are_one_version(pair):
     lab.files.give("g", b"a", b"b", b"c")
     assert outcomes(mirror(lab, ours, ["g"])) == {"g": ("copied", 1, 2)}
     assert history(ours, "g") == [b"a", b"a", b"b", b"c"]
+
+
+def test_what_a_report_says_of_failures_can_be_sent_elsewhere(pair, memory_store):
+    def full(key, source):
+        raise QuotaExceeded("full")
+
+    lab, ours = pair
+    more = memory_store(Host("memory:more"), name="more")
+    for key in ("assy_a_b.nc", "f.csv", "not a name"):
+        lab.files.give(key, b"a")
+    ours.files.before_put = full
+    failed = [file.key for file in mirror(lab, ours).failed]
+    assert failed == ["assy_a_b.nc", "f.csv", "not a name"]
+    assert outcomes(mirror(lab, more, failed)) == {
+        "assy_a_b.nc": ("copied", 1, 0),
+        "f.csv": ("copied", 1, 0),
+        "not a name": ("failed", 0, 0),
+    }
+    with pytest.raises(InvalidIdentifier):
+        mirror(lab, more, ["no such name"])
 
 
 def test_only_the_identifiers_and_file_names_asked_for_are_copied(config, tmp_path):
