@@ -1,0 +1,148 @@
+"""SFTP servers, through fsspec's filesystem for them, with what that leaves open: whom to trust, and speed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paramiko
+from fsspec.implementations.sftp import SFTPFileSystem
+
+from storage_plugins import AccessDenied
+
+from .errors import refused_write
+from .host import Host
+from .settings import parse
+
+if TYPE_CHECKING:
+    from .settings import FsspecSettings
+
+_log = logging.getLogger(__name__)
+_PATIENCE = 60.0  # seconds without a byte
+_WINDOW = 4 << 20  # bytes asked for at once, so that a distant server need not wait for each question
+_BLOCK = 1 << 20
+_KNOWN = ("/etc/ssh/ssh_known_hosts", "~/.ssh/known_hosts")
+
+
+class SftpHost(Host):
+    """One connection to an SFTP server, which renames a folder at once or not at all."""
+
+    renames = True
+
+    def __init__(self, settings: FsspecSettings) -> None:
+        place = parse(settings.url)
+        given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
+        options: dict[str, Any] = {**settings.options, **given, "host_keys": settings.host_keys}
+        if place.port:
+            options["port"] = place.port
+        if place.user:
+            options["username"] = place.user
+        self.address = settings.address
+        self.fs = _Sftp(place.host, **options, skip_instance_cache=True)
+        self.root = f"/{place.path}"
+        self._protocol = place.protocol
+
+    def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """Yield a range of a file, asking for several blocks before the first has come."""
+        with self.fs.ftp.open(path, "rb") as file:
+            for begin in range(start, stop, _WINDOW):
+                end = min(begin + _WINDOW, stop)
+                blocks = [(at, min(_BLOCK, end - at)) for at in range(begin, end, _BLOCK)]
+                for block, (_, wanted) in zip(file.readv(blocks), blocks, strict=True):
+                    if block:
+                        yield block
+                    if len(block) < wanted:
+                        return
+
+    def write(self, path: str, blocks: Iterable[bytes]) -> None:
+        """Write a new file, and have it on the server's disk, where the server can."""
+        with self.fs.ftp.open(path, "wx") as file:
+            file.set_pipelined(True)
+            held = b""
+            for block in blocks:
+                self._write(file, held)
+                held = block
+            self._write(file, held[:-1])
+            file.set_pipelined(False)  # so that the last byte waits for the answers to all
+            self._write(file, held[-1:])
+            self._flush(file)
+
+    def rename(self, folder: str, target: str) -> bool:
+        """Rename by the protocol's own request, which fails where the target is taken."""
+        try:
+            self.fs.ftp.rename(folder, target)
+        except OSError:  # it has no word of its own for that
+            if self.alive() and self.fs.exists(target):
+                return False
+            raise
+        return True
+
+    def alive(self) -> bool:
+        """Whether the connection was not seen to end."""
+        transport = self.fs.client.get_transport()
+        return transport is not None and transport.is_active()
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(Exception):
+            self.fs.client.close()
+
+    def _write(self, file: paramiko.SFTPFile, data: bytes) -> None:
+        try:
+            file.write(data)
+        except OSError as error:
+            if error.errno is None and self.alive():
+                raise refused_write(str(error), "write", self.address) from error
+            raise
+
+    def _flush(self, file: paramiko.SFTPFile) -> None:
+        """Ask for what fsync does, an extension of OpenSSH's that paramiko has no method for."""
+        try:
+            self.fs.ftp._request(paramiko.sftp.CMD_EXTENDED, "fsync@openssh.com", file.handle)
+        except OSError as error:
+            if "unsupported" not in str(error).lower():
+                raise
+
+
+class _Sftp(SFTPFileSystem):  # type: ignore[misc]
+    """fsspec's filesystem, which by itself would trust whatever server answers."""
+
+    def _connect(self) -> None:
+        options = {"timeout": _PATIENCE, "banner_timeout": _PATIENCE, "auth_timeout": _PATIENCE, **self.ssh_kwargs}
+        policy = _Known() if options.pop("host_keys") == "known" else paramiko.AutoAddPolicy()
+        self.client = paramiko.SSHClient()
+        try:
+            for path in (Path(name).expanduser() for name in _KNOWN):
+                if path.is_file():
+                    self.client.load_system_host_keys(str(path))
+            self.client.set_missing_host_key_policy(policy)
+            self.client.connect(self.host, **options)
+            self.ftp = self.client.open_sftp()
+            self.ftp.get_channel().settimeout(_PATIENCE)
+        except paramiko.BadHostKeyException as error:
+            self.client.close()
+            raise _stranger(error.hostname, error.key, "is not the one that known_hosts has for it") from error
+        except BaseException:
+            self.client.close()
+            raise
+
+
+class _Known(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    """Speaks to nobody who is not in known_hosts."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        raise _stranger(hostname, key, "is not in known_hosts")
+
+
+def _stranger(hostname: str, key: paramiko.PKey, why: str) -> AccessDenied:
+    host, _, port = hostname.removeprefix("[").partition("]:")
+    scan = f"ssh-keyscan {f'-p {port} ' if port else ''}{host}"
+    return AccessDenied(
+        f"The key of the server {hostname}, {key.get_name()} {key.fingerprint}, {why}: "
+        "it may be somebody else's server. Nothing was sent to it",
+        hint=f"Compare the fingerprint with the one its administrators tell you; if it is theirs: "
+        f"{scan} >> ~/.ssh/known_hosts",
+    )
