@@ -4,11 +4,12 @@ import contextlib
 import getpass
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import psutil
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -52,7 +53,7 @@ class SftpServer:
             return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", self._config], stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+                [SSHD, "-D", "-e", "-f", self._config], stdin=subprocess.DEVNULL, stderr=log
             )
         deadline = time.monotonic() + 30
         while True:
@@ -65,8 +66,10 @@ class SftpServer:
     def kill(self) -> None:
         """Kill it, and with it all connections."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            server = psutil.Process(self._process.pid)
+            for process in (server, *server.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             self._process.wait()
             self._process = None
 

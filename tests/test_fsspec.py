@@ -240,7 +240,7 @@ def test_secrets_are_given_to_the_filesystem_and_shown_nowhere(open_fsspec, stra
         secrets={"password": "Bearer ${LAB_PASSWORD}", "token": "${LAB_TOKEN}"},
     )
     store.upload(make_assembly(), "X")
-    strange.raises = PermissionError("no entry with s3cret-word and Bearer s3cret-word")
+    strange.raises = PermissionError(errno.EACCES, "no entry with s3cret-word and Bearer s3cret-word")
     with pytest.raises(AccessDenied, match="LAB_TOKEN") as caught:
         store.versions("X")
     shown = [repr(store), repr(store.settings), str(vars(store)), str(vars(store.files)), repr(caught.value)]

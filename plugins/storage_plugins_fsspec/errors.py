@@ -38,6 +38,8 @@ def translated(error: Exception, doing: str, settings: FsspecSettings, *, made: 
     for secret in (field.get_secret_value() for field in settings.secrets.values()):
         if secret and secret in str(error):  # changed where it is: it stays this one's context whatever is its cause
             error.args = tuple(str(part).replace(secret, "…") for part in error.args)
+            if isinstance(error, OSError) and error.strerror:
+                error.strerror = error.strerror.replace(secret, "…")
     told = " ".join(str(error).split()) or type(error).__name__
     if not made and isinstance(error, ImportError | TypeError | ValueError | FileNotFoundError):
         hint = "Check url:, options: and secrets: in storage.yaml."

@@ -83,11 +83,12 @@ class FsspecFiles(FileOperations):
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Make the next version."""
         with self._hosts.lease(f"keep {key}") as host:
-            host.make_folder(_path(host, _VERSIONS))
-            if not self._folders(host, key):
+            folders = self._folders(host, key)
+            if not folders:
                 _sweep(host)
-                self._adopt_plain_file(host, key)
-            folder = self._claim(host, key, source, metadata, first=if_absent)
+                if self._adopt_plain_file(host, key):
+                    folders = self._folders(host, key)
+            folder = self._claim(host, key, folders, source, metadata, first=if_absent)
             if folder is None:
                 raise AlreadyExists(f"{key} is in {self.address} already")
         return _version_id(folder, source.sha256)
@@ -211,10 +212,16 @@ class FsspecFiles(FileOperations):
     # writing
 
     def _claim(
-        self, host: Host, key: str, source: Source, metadata: Mapping[str, str], *, first: bool = False
+        self,
+        host: Host,
+        key: str,
+        folders: list[_Folder],
+        source: Source,
+        metadata: Mapping[str, str],
+        *,
+        first: bool,
     ) -> _Folder | None:
-        """Write a version that becomes the newest; None if it is to be the ``first`` and there is one."""
-        folders = self._folders(host, key)
+        """Write a version after ``folders``; None if it is to be the ``first`` and there is one."""
         if first and folders:
             return None
         number = _next(folders)
@@ -260,18 +267,19 @@ class FsspecFiles(FileOperations):
             host.remove(folder if not host.renames else folder.rpartition("/")[0])
             raise
 
-    def _adopt_plain_file(self, host: Host, key: str) -> None:
-        """Make a file put there by hand the first version, so that nothing later replaces it."""
+    def _adopt_plain_file(self, host: Host, key: str) -> bool:
+        """Make a file put there by hand the first version, so that nothing later replaces it; False if none is."""
         plain = self._plain_file(host, key)
         if plain is None:
-            return
+            return False
         with tempfile.TemporaryDirectory() as scratch, disk_errors(f"copy {key}"):
             copy = Path(scratch, "plain")
             with copy.open("wb") as file:
                 for block in host.read(_path(host, key), 0, plain.size or 0):
                     file.write(block)
             source = Source.of(copy)
-            self._claim(host, key, source, {"sha1": source.sha1, "sha256": source.sha256}, first=True)
+            self._claim(host, key, [], source, {"sha1": source.sha1, "sha256": source.sha256}, first=True)
+        return True
 
 
 def _next(folders: list[_Folder]) -> int:

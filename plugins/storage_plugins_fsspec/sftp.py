@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
+from paramiko.sftp import int64 as _Offset  # noqa: N812  a number that takes eight bytes on the wire
 
 from storage_plugins import AccessDenied
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 60.0  # seconds without a byte
-_WINDOW = 4 << 20  # bytes asked for at once, so that a distant server need not wait for each question
-_BLOCK = 1 << 20
+_PIECE = 1 << 15  # bytes: what every server answers in one message
+_AT_ONCE = 64  # questions on their way, so that a distant server need not wait for each
 _KNOWN = ("/etc/ssh/ssh_known_hosts", "~/.ssh/known_hosts")
 
 
@@ -46,16 +48,30 @@ class SftpHost(Host):
         self._protocol = place.protocol
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a range of a file, asking for several blocks before the first has come."""
-        with self.fs.ftp.open(path, "rb") as file:
-            for begin in range(start, stop, _WINDOW):
-                end = min(begin + _WINDOW, stop)
-                blocks = [(at, min(_BLOCK, end - at)) for at in range(begin, end, _BLOCK)]
-                for block, (_, wanted) in zip(file.readv(blocks), blocks, strict=True):
-                    if block:
-                        yield block
-                    if len(block) < wanted:
-                        return
+        """Yield a range of a file, with many questions on their way before the first is answered.
+
+        paramiko asks so too, but in a thread that shows its troubles to the user.
+        """
+        ftp, answers, asked = self.fs.ftp, _Answers(), collections.deque[tuple[int, int, int]]()
+        with ftp.open(path, "rb") as file:
+            while start < stop or asked:
+                while start < stop and len(asked) < _AT_ONCE:
+                    size = min(_PIECE, stop - start)
+                    number = ftp._async_request(answers, paramiko.sftp.CMD_READ, file.handle, _Offset(start), size)
+                    asked.append((number, start, size))
+                    start += size
+                number, at, size = asked.popleft()
+                while number not in answers:
+                    ftp._read_response()
+                kind, message = answers.pop(number)
+                try:
+                    block = message.get_string() if kind == paramiko.sftp.CMD_DATA else ftp._convert_status(message)
+                except EOFError:  # it is shorter than it was
+                    return
+                if block and len(block) < size:  # as a server may answer
+                    file.seek(at + len(block))
+                    block += file.read(size - len(block))
+                yield block or b""
 
     def write(self, path: str, blocks: Iterable[bytes]) -> None:
         """Write a new file, and have it on the server's disk, where the server can."""
@@ -69,6 +85,25 @@ class SftpHost(Host):
             file.set_pipelined(False)  # so that the last byte waits for the answers to all
             self._write(file, held[-1:])
             self._flush(file)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those that it is in."""
+        try:
+            self.fs.ftp.mkdir(path)
+        except FileNotFoundError:
+            self.make_folder(path.rpartition("/")[0])
+            self.make_folder(path)
+        except OSError:  # it has no word of its own for a name that is taken
+            if not self.alive() or not self.is_folder(path):
+                raise
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder that is nobody's version, if that can be done."""
+        with contextlib.suppress(Exception):
+            try:
+                self.fs.ftp.rmdir(folder)  # most are empty
+            except OSError:
+                super().remove(folder)
 
     def rename(self, folder: str, target: str) -> bool:
         """Rename by the protocol's own request, which fails where the target is taken."""
@@ -105,6 +140,13 @@ class SftpHost(Host):
         except OSError as error:
             if "unsupported" not in str(error).lower():
                 raise
+
+
+class _Answers(dict[int, tuple[int, Any]]):
+    """Where paramiko puts answers that nobody waits for yet, by the number of their question."""
+
+    def _async_response(self, kind: int, message: Any, number: int) -> None:
+        self[number] = (kind, message)
 
 
 class _Sftp(SFTPFileSystem):  # type: ignore[misc]
