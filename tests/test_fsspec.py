@@ -1,8 +1,10 @@
 """The fsspec backend where nothing can be claimed: its layout, its settings, and other people's filesystems."""
 
+import concurrent.futures
 import errno
 import json
 import pickle
+import threading
 import uuid
 from typing import ClassVar
 
@@ -179,6 +181,10 @@ def test_it_says_what_it_promises(store):
         ({"url": "sftp://host/d", "options": {"password": "s3cret"}}, "under secrets:"),
         ({"url": "sftp://host/d", "options": {"username": "${LAB_USER}"}}, "under secrets: only"),
         ({"url": "webdav://d", "options": {"base_url": "https://alice:s3cret@lab.example"}}, "under secrets:"),
+        (
+            {"url": "dav://d", "options": {"base_url": "http://lab.example"}, "secrets": {"password": "x"}},
+            "in the clear",
+        ),
         ({"url": "sftp://host/d", "options": {"host_key_policy": "auto_add"}}, "not for you"),
         ({"url": "sftp://host/d", "options": {"a": 1}, "secrets": {"a": "x"}}, "in options: and in secrets:"),
         ({"url": "memory://d", "host_keys": "any"}, "sftp:// addresses only"),
@@ -365,3 +371,55 @@ def test_an_upload_that_fails_leaves_nothing(open_fsspec, root, tmp_path):
     with pytest.raises(IntegrityError):
         store.files.put("f", source, metadata={}, if_absent=False)
     assert fs.find(root) == []
+
+
+# a real server: WebDAV
+
+
+@pytest.fixture
+def webdav(tmp_path):
+    """A WebDAV server, and the folder that it serves to alice."""
+    wsgidav = pytest.importorskip("wsgidav.wsgidav_app")
+    wsgi = pytest.importorskip("cheroot.wsgi")
+    pytest.importorskip("webdav4.fsspec")
+    (tmp_path / "served").mkdir()
+    users = {"*": {"alice": {"password": "s3cret-word"}}}
+    config = {
+        "provider_mapping": {"/": str(tmp_path / "served")},
+        "simple_dc": {"user_mapping": users},
+        "verbose": 0,
+        "logging": {"enable": False},
+    }
+    server = wsgi.Server(("127.0.0.1", 0), wsgidav.WsgiDAVApp(config))
+    server.prepare()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield f"http://127.0.0.1:{server.bind_addr[1]}", tmp_path / "served"
+    server.stop()
+    thread.join()
+
+
+def test_a_webdav_server_keeps_what_several_writers_bring_at_once(open_fsspec, webdav, tmp_path):
+    base_url, served = webdav
+    (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 40_000)
+
+    def open_webdav():
+        return open_fsspec(
+            "webdav://brain", options={"base_url": base_url, "username": "alice"}, secrets={"password": "s3cret-word"}
+        )
+
+    with pytest.raises(AccessDenied):
+        open_fsspec("webdav://brain", options={"base_url": base_url}).upload(make_assembly(), "X")
+    writers = [open_webdav() for _ in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        receipts = list(pool.map(lambda seed: writers[seed].upload(make_assembly(seed), "X"), range(4)))
+    assert {version.version_id for version in open_webdav().versions("X")} == {r.version_id for r in receipts}
+    assert len(list((served / "brain" / ".versions" / "assy_X.nc").glob("00000?-*/receipt.json"))) == 4
+    for seed, receipt in enumerate(receipts):
+        assert open_webdav().load("X", version_id=receipt.version_id).identical(make_assembly(seed))
+        assert open_webdav().load("X", sha1=receipt.sha1).identical(make_assembly(seed))
+    receipt = open_webdav().upload_file(tmp_path / "large.bin")
+    assert open_webdav().fetch(receipt).read_bytes() == (tmp_path / "large.bin").read_bytes()
+    with open_webdav().files.read("large.bin", receipt.version_id, start=5_000_001, stop=9_999_999) as content:
+        assert b"".join(content.blocks) == (tmp_path / "large.bin").read_bytes()[5_000_001:9_999_999]
+    assert (open_webdav().identifiers(), open_webdav().file_names()) == (["X"], ["large.bin"])

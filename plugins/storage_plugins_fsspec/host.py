@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from storage_plugins import ConfigError, StorageError, StoreUnavailable
 
 from .errors import translated
-from .settings import parse
+from .settings import WEBDAV, parse
 
 if TYPE_CHECKING:
     from .settings import FsspecSettings
@@ -36,11 +36,13 @@ class Host:
     def __init__(self, settings: FsspecSettings) -> None:
         import fsspec
 
-        given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
-        url = settings.url.rstrip("/")
-        self.fs, root = fsspec.url_to_fs(url, **settings.options, **given, skip_instance_cache=True)
+        place = parse(settings.url)
+        options = settings.told()
+        if place.protocol in WEBDAV and "password" in options:
+            options["auth"] = (options.pop("username", ""), options.pop("password"))
+        self.fs, root = fsspec.url_to_fs(settings.url.rstrip("/"), **options, skip_instance_cache=True)
         self.root = root.rstrip("/")
-        self._protocol = parse(settings.url).protocol
+        self._protocol = place.protocol
 
     def entries(self, folder: str) -> dict[str, dict[str, Any]]:
         """Return what lies in a folder, by name; nothing where there is no such folder."""
@@ -122,7 +124,11 @@ class Host:
         return True
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, where the filesystem keeps one open: of those on the web, WebDAV's."""
+        http = getattr(getattr(self.fs, "client", None), "http", None)
+        if http is not None:
+            with contextlib.suppress(Exception):
+                http.close()
 
 
 class Hosts:

@@ -11,9 +11,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from storage_plugins import Location, StoreSettings
 
 SFTP = ("sftp", "ssh")
+WEBDAV = ("webdav", "dav")
 _PORT = 22
 _USERS = (*SFTP, "ftp", "smb")  # protocols that write user@host; elsewhere an @ belongs to the place's name
-_PLACES = {"webdav": "base_url", "dav": "base_url"}  # the option that says which server is meant
+_PLACES = dict.fromkeys(WEBDAV, "base_url")  # the option that says which server is meant
 _REFUSED = {
     "file": "write `backend: local` and root:, which does more",
     "local": "write `backend: local` and root:, which does more",
@@ -42,6 +43,7 @@ _MADE_OF_OTHERS = (
 _IPV6 = re.compile(r"//([^/@]*@)?\[[0-9a-f:.]+\]", re.I)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.S)
 _SECRET = re.compile(r"pass|secret|token|credential|pkey|(account|api|access|private)_?key$", re.I)
+_IN_THE_CLEAR = re.compile(r"http://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$))", re.I)
 _OURS = (
     "asynchronous",
     "host",
@@ -140,6 +142,8 @@ class FsspecSettings(StoreSettings):
             raise ValueError("host_keys: is for sftp:// addresses only")
         if place.protocol == "sftp" and "port" in self.options:
             raise ValueError("the port belongs into url:, as in sftp://host:2222/srv/data")
+        if self.secrets and any(_IN_THE_CLEAR.match(str(option)) for option in self.options.values()):
+            raise ValueError("a secret would be sent in the clear: write https:// under options:")
         if twice := self.options.keys() & self.secrets.keys():
             raise ValueError(f"{min(twice)} stands in options: and in secrets:")
         return self
@@ -148,6 +152,10 @@ class FsspecSettings(StoreSettings):
         """Leave the secrets out of a pickle."""
         state = super().__getstate__()
         return {**state, "__dict__": {**state["__dict__"], "secrets": {}}}
+
+    def told(self) -> dict[str, Any]:
+        """Return what the filesystem is to be told: options, and secrets in the clear."""
+        return {**self.options, **{name: secret.get_secret_value() for name, secret in self.secrets.items()}}
 
     @property
     def address(self) -> str:

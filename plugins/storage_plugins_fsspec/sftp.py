@@ -36,8 +36,7 @@ class SftpHost(Host):
 
     def __init__(self, settings: FsspecSettings) -> None:
         place = parse(settings.url)
-        given = {name: secret.get_secret_value() for name, secret in settings.secrets.items()}
-        options: dict[str, Any] = {**settings.options, **given, "host_keys": settings.host_keys}
+        options = {**settings.told(), "host_keys": settings.host_keys}
         if place.port:
             options["port"] = place.port
         if place.user:
