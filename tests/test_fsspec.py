@@ -275,12 +275,20 @@ class StrangeFileSystem(MemoryFileSystem):
     protocol = "strange"
     cachable = True
     raises: Exception | None = None
+    forgets = 0
     wants: ClassVar[dict[str, str]] = {}
 
     def __init__(self, **options):
         super().__init__(**options)
         for name, value in self.wants.items():
             assert options[name] == value
+
+    def _open(self, path, mode="rb", **options):
+        file = super()._open(path, mode, **options)
+        if self.forgets and mode == "wb":
+            write, keep = file.write, -self.forgets
+            file.write = lambda data: write(data[:keep])
+        return file
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -306,7 +314,7 @@ def strange(root):
     fs.mkdir(root.rpartition("/")[0])
     fsspec.register_implementation("strange", StrangeFileSystem, clobber=True)
     yield StrangeFileSystem
-    StrangeFileSystem.raises, StrangeFileSystem.wants = None, {}
+    StrangeFileSystem.raises, StrangeFileSystem.forgets, StrangeFileSystem.wants = None, 0, {}
 
 
 def test_a_bucket_is_not_made(open_fsspec, strange):
@@ -423,3 +431,13 @@ def test_a_webdav_server_keeps_what_several_writers_bring_at_once(open_fsspec, w
     with open_webdav().files.read("large.bin", receipt.version_id, start=5_000_001, stop=9_999_999) as content:
         assert b"".join(content.blocks) == (tmp_path / "large.bin").read_bytes()[5_000_001:9_999_999]
     assert (open_webdav().identifiers(), open_webdav().file_names()) == (["X"], ["large.bin"])
+
+
+def test_bytes_that_a_filesystem_lost_without_a_word_are_noticed(open_fsspec, strange, root):
+    store = open_fsspec(f"strange:/{root}")
+    strange.forgets = 7
+    with pytest.raises(IntegrityError, match="did not arrive whole"):
+        store.upload(make_assembly(), "X")
+    strange.forgets = 0
+    assert fs.find(root) == []
+    assert store.versions("X") == []

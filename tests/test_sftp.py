@@ -107,7 +107,7 @@ def test_damage_and_lost_records_hide_no_other_version(open_sftp, root):
     receipts = [store.upload(make_assembly(seed), "X") for seed in (1, 2, 3)]
     folder = root / ".versions" / "assy_X.nc"
     (folder / "000003" / "data.nc").unlink()
-    (folder / "000001" / "receipt.json").unlink()
+    (folder / "000001" / "receipt.json").write_text('{"sha256": "xyz"}')
     data = (folder / "000002" / "data.nc").read_bytes()
     (folder / "000002" / "data.nc").write_bytes(data[:-1] + b"?")
     (folder / "000009").mkdir()

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storage_plugins import AlreadyExists, AssemblyNotFound, Content, FileOperations, IntegrityError, Source, Version
-from storage_plugins.atomic import TEMPORARY, disk_errors
+from storage_plugins.atomic import TEMPORARY
 
 from .host import Host, Hosts
 
@@ -39,6 +39,7 @@ _RECORD = "receipt.json"
 _LONGEST_RECORD = 1 << 16  # bytes
 _UNIQUE = "([0-9a-f]{12}-[0-9a-f]{8})"
 _NAME = re.compile(rf"([0-9]{{6}}|[1-9][0-9]{{6,17}})(?:-{_UNIQUE})?")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _VERSION_ID = re.compile(rf"([1-9][0-9]{{0,17}})-(?:{_UNIQUE}|([0-9a-f]{{12}}))")
 _STALE = timedelta(days=1)  # after which an unfinished folder is what a crash left behind
 
@@ -186,7 +187,7 @@ class FsspecFiles(FileOperations):
             return None
         size = int(info["size"])
         sha256 = str(record.get("sha256") or "")
-        if not sha256:  # somebody lost its record
+        if not _SHA256.fullmatch(sha256):  # somebody lost its record, or changed it
             digest = hashlib.sha256()
             for block in host.read(data, 0, size):
                 digest.update(block)
@@ -238,15 +239,12 @@ class FsspecFiles(FileOperations):
                 if number == 1 and host.rename(unfinished, _path(host, _VERSIONS, key)):
                     return _Folder(1)
                 if host.rename(made, _path(host, _VERSIONS, key, _Folder(number).name)):
-                    host.remove(unfinished)
                     return _Folder(number)
                 if first:
-                    host.remove(unfinished)
                     return None
                 number = _next(self._folders(host, key))
-        except Exception:
+        finally:
             host.remove(unfinished)
-            raise
 
     def _write(self, host: Host, folder: str, key: str, source: Source, metadata: Mapping[str, str]) -> None:
         """Write what a version is made of, its record last, or nothing."""
@@ -272,7 +270,7 @@ class FsspecFiles(FileOperations):
         plain = self._plain_file(host, key)
         if plain is None:
             return False
-        with tempfile.TemporaryDirectory() as scratch, disk_errors(f"copy {key}"):
+        with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch, "plain")
             with copy.open("wb") as file:
                 for block in host.read(_path(host, key), 0, plain.size or 0):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from .settings import parse
 if TYPE_CHECKING:
     from .settings import FsspecSettings
 
-_log = logging.getLogger(__name__)
 _PATIENCE = 60.0  # seconds without a byte
 _PIECE = 1 << 15  # bytes: what every server answers in one message
 _AT_ONCE = 64  # questions on their way, so that a distant server need not wait for each
@@ -90,7 +88,10 @@ class SftpHost(Host):
         try:
             self.fs.ftp.mkdir(path)
         except FileNotFoundError:
-            self.make_folder(path.rpartition("/")[0])
+            parent = path.rpartition("/")[0]
+            if not parent:
+                raise
+            self.make_folder(parent)
             self.make_folder(path)
         except OSError:  # it has no word of its own for a name that is taken
             if not self.alive() or not self.is_folder(path):
@@ -100,7 +101,9 @@ class SftpHost(Host):
         """Remove a folder that is nobody's version, if that can be done."""
         with contextlib.suppress(Exception):
             try:
-                self.fs.ftp.rmdir(folder)  # most are empty
+                self.fs.ftp.rmdir(folder)  # most are empty, or gone
+            except FileNotFoundError:
+                pass
             except OSError:
                 super().remove(folder)
 
