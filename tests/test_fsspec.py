@@ -381,6 +381,16 @@ def test_an_upload_that_fails_leaves_nothing(open_fsspec, root, tmp_path):
     assert fs.find(root) == []
 
 
+def test_bytes_that_a_filesystem_lost_without_a_word_are_noticed(open_fsspec, strange, root):
+    store = open_fsspec(f"strange:/{root}")
+    strange.forgets = 7
+    with pytest.raises(IntegrityError, match="did not arrive whole"):
+        store.upload(make_assembly(), "X")
+    strange.forgets = 0
+    assert fs.find(root) == []
+    assert store.versions("X") == []
+
+
 # a real server: WebDAV
 
 
@@ -431,13 +441,3 @@ def test_a_webdav_server_keeps_what_several_writers_bring_at_once(open_fsspec, w
     with open_webdav().files.read("large.bin", receipt.version_id, start=5_000_001, stop=9_999_999) as content:
         assert b"".join(content.blocks) == (tmp_path / "large.bin").read_bytes()[5_000_001:9_999_999]
     assert (open_webdav().identifiers(), open_webdav().file_names()) == (["X"], ["large.bin"])
-
-
-def test_bytes_that_a_filesystem_lost_without_a_word_are_noticed(open_fsspec, strange, root):
-    store = open_fsspec(f"strange:/{root}")
-    strange.forgets = 7
-    with pytest.raises(IntegrityError, match="did not arrive whole"):
-        store.upload(make_assembly(), "X")
-    strange.forgets = 0
-    assert fs.find(root) == []
-    assert store.versions("X") == []
