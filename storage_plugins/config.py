@@ -86,7 +86,9 @@ class StoreEntry:
                 continue
             missing = _unset(value)
             unset += missing
-            if not missing:
+            if isinstance(value, Mapping):
+                values[name] = {part: _resolved(text) for part, text in value.items() if not _unset(text)}
+            elif not missing:
                 values[name] = _resolved(value)
         try:
             checked = backend.settings.model_validate(values, context={"folder": self.folder})
@@ -298,6 +300,8 @@ def nearest(word: str, right: list[str], form: str = "Did you mean {!r}?") -> st
 
 
 def _unset(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [name for part in value.values() for name in _unset(part)]
     names = _VARIABLE.findall(value) if isinstance(value, str) else []
     return [name for name in names if not os.environ.get(name)]
 

@@ -1,7 +1,7 @@
 """What a backend's settings in ``storage.yaml`` may be: a pydantic model derived from `StoreSettings`.
 
-Fields of type ``pydantic.SecretStr`` are secrets: only they may say ``${VARIABLE}``, and they are shown
-nowhere. Fields of type `ConfigFolder` are folders, relative to the YAML file.
+Fields of type ``pydantic.SecretStr``, or ``dict[str, SecretStr]``, are secrets: only they may say
+``${VARIABLE}``, and they are shown nowhere. Fields of type `ConfigFolder` are folders, relative to the YAML file.
 """
 
 from __future__ import annotations
@@ -77,7 +77,13 @@ def secret_fields(model: type[BaseModel]) -> frozenset[str]:
 def without_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return raw settings with secrets that are one ``${VARIABLE}`` as they are, and other secrets left out."""
     secret = secret_fields(model)
-    return {name: value for name, value in raw.items() if name not in secret or _REFERENCE.fullmatch(str(value))}
+    return {name: value for name, value in raw.items() if name not in secret or _is_reference(value)}
+
+
+def _is_reference(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_reference, value.values()))
+    return _REFERENCE.fullmatch(str(value)) is not None
 
 
 def _is_secret(annotation: object) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from osf_host import Node
 from osf_server import OSFServer
 from proxy import Proxy
 from s3_servers import S3Server, served_ceph, served_moto
+from sftp_server import SSHD, SftpServer
 
 import storage_plugins
 from storage_plugins.cache import Cache
@@ -27,7 +29,7 @@ _numbers = itertools.count()
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home, nothing of the caller's AWS or storage settings, and an empty folder to stand in."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "STORAGE_PLUGINS_", "XDG_", "BRAINIO_")):
+        if name.startswith(("AWS_", "STORAGE_PLUGINS_", "XDG_", "BRAINIO_", "SSH_")):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     (tmp_path / "here").mkdir()
@@ -156,16 +158,45 @@ def open_osf(tmp_path: Path, osf: OSFServer, project: Node) -> Callable[..., Fil
     return open_osf
 
 
-@pytest.fixture(params=["local", "s3", "osf"])
+@pytest.fixture(scope="session")
+def sftp_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """An OpenSSH server."""
+    if SSHD is None:
+        pytest.skip("there is no sshd here: install openssh-server")
+    pytest.importorskip("paramiko")
+    server = SftpServer(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def sftp(sftp_service: SftpServer, home: Path) -> SftpServer:
+    """The server, running; it and the user know each other."""
+    sftp_service.start()
+    (home / ".ssh").mkdir(mode=0o700)
+    shutil.copy(sftp_service.key, home / ".ssh" / "id_ed25519")
+    (home / ".ssh" / "known_hosts").write_text(sftp_service.known_hosts())
+    return sftp_service
+
+
+KINDS = ["local", "s3", "osf", "sftp"]
+
+
+@pytest.fixture(params=KINDS)
 def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A storage.yaml whose default store is an empty one of each backend in turn."""
-    if request.param == "local":
-        return write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"})
-    if request.param == "osf":
+    return yaml_for(request.param, tmp_path, request)
+
+
+def yaml_for(kind: str, folder: Path, request: pytest.FixtureRequest) -> Path:
+    """Write a storage.yaml into ``folder`` whose default store is an empty one of that kind."""
+    if kind == "local":
+        return write_yaml(folder, {"backend": "local", "root": "./assemblies"})
+    if kind == "osf":
         osf, node = request.getfixturevalue("osf"), request.getfixturevalue("project")
         node.public = True  # a receipt's URI is read without a token
         return write_yaml(
-            tmp_path,
+            folder,
             {
                 "backend": "osf",
                 "project": node.id,
@@ -175,8 +206,13 @@ def yaml_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
                 "visibility": "public",
             },
         )
+    if kind == "memory":
+        return write_yaml(folder, {"backend": "fsspec", "url": f"memory://{uuid.uuid4().hex}/brain"})
+    if kind == "sftp":
+        sftp = request.getfixturevalue("sftp")
+        return write_yaml(folder, {"backend": "fsspec", "url": sftp.url(folder / "server" / "brain")})
     bucket, endpoint = request.getfixturevalue("bucket"), request.getfixturevalue("endpoint")
-    return write_yaml(tmp_path, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})
+    return write_yaml(folder, {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint})
 
 
 def write_yaml(folder: Path, store: dict[str, object], **top: object) -> Path:

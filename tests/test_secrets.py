@@ -4,6 +4,8 @@ import io
 import logging
 import pickle
 import re
+import shutil
+import subprocess
 import traceback
 
 import pytest
@@ -66,6 +68,34 @@ def test_s3_shows_no_secret(tmp_path, bucket, endpoint, monkeypatch, everything_
         assert SECRET not in text
         assert TOKEN not in text
     assert pickle.loads(files).newest(receipt.key).version_id == receipt.version_id
+
+
+def test_sftp_shows_no_secret(tmp_path, sftp, monkeypatch, everything_logged):
+    monkeypatch.setenv("LAB_PASSPHRASE", SECRET)
+    monkeypatch.setenv("LAB_PASSWORD", TOKEN)
+    key = tmp_path / "key"
+    shutil.copy(sftp.key, key)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", SECRET, "-f", key], check=True)
+    options = {"key_filename": str(key), "look_for_keys": False}
+    settings = {"backend": "fsspec", "url": sftp.url(tmp_path / "server"), "options": options}
+    secrets = {"passphrase": "${LAB_PASSPHRASE}", "password": "${LAB_PASSWORD}"}
+    path = write_yaml(tmp_path, {**settings, "secrets": secrets})
+    store = storage_plugins.open_store(config=path)
+    receipt = store.upload(make_assembly(), "X")
+    assert store.load(receipt).identical(make_assembly())
+    shown = [repr(store), repr(store.files), repr(store.settings), repr(receipt), str(vars(store))]
+    options["key_filename"] = str(sftp.stranger)
+    (tmp_path / "bad").mkdir()
+    bad = storage_plugins.open_store(config=write_yaml(tmp_path / "bad", {**settings, "secrets": secrets}))
+    for call in (lambda: store.load("Y"), lambda: bad.upload(make_assembly(), "X")):
+        with pytest.raises(storage_plugins.StorageError) as caught:
+            call()
+        shown += ["".join(traceback.format_exception(caught.value)), repr(caught.value)]
+    assert "userauth" in everything_logged.getvalue()
+    shown += [everything_logged.getvalue(), pickle.dumps(store.files).decode("latin-1")]
+    shown += [pickle.dumps(store).decode("latin-1"), pickle.dumps(store.settings).decode("latin-1")]
+    assert not [text for text in shown if SECRET in text or TOKEN in text]
+    assert pickle.loads(pickle.dumps(store)).versions("X")[0].version_id == receipt.version_id
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import xarray as xr
-from conftest import make_assembly, write_yaml
+from conftest import KINDS, make_assembly, write_yaml, yaml_for
 
 import storage_plugins
 from storage_plugins import (
@@ -20,6 +20,12 @@ from storage_plugins import (
     NotSupported,
     StorageError,
 )
+
+
+@pytest.fixture(params=[*KINDS, "memory"])  # whose files no other process sees
+def yaml_file(request, tmp_path):
+    return yaml_for(request.param, tmp_path, request)
+
 
 SHA1_OF_NOTHING = hashlib.sha1(b"").hexdigest()
 

@@ -1,0 +1,192 @@
+"""Settings of an ``fsspec`` store, and the ``fsspec:`` addresses made of them. Imports no SDK."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import parse_qs, quote, unquote
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from storage_plugins import Location, StoreSettings
+
+SFTP = ("sftp", "ssh")
+WEBDAV = ("webdav", "dav")
+_PORT = 22
+_USERS = (*SFTP, "ftp", "smb")  # protocols that write user@host; elsewhere an @ belongs to the place's name
+_PLACES = dict.fromkeys(WEBDAV, "base_url")  # the option that says which server is meant
+_REFUSED = {
+    "file": "write `backend: local` and root:, which does more",
+    "local": "write `backend: local` and root:, which does more",
+    "s3": "write `backend: s3` and bucket:, which does more",
+    "s3a": "write `backend: s3` and bucket:, which does more",
+    "http": "a web address can be read only: storage_plugins.load takes it as it is",
+    "https": "a web address can be read only: storage_plugins.load takes it as it is",
+}
+# filesystems made of other filesystems: caches would hide what is there, others would reach for other places
+_MADE_OF_OTHERS = (
+    "async_wrapper",
+    "blockcache",
+    "cached",
+    "dask",
+    "data",
+    "dir",
+    "filecache",
+    "generic",
+    "git",
+    "libarchive",
+    "reference",
+    "simplecache",
+    "tar",
+    "zip",
+)
+_IPV6 = re.compile(r"//([^/@]*@)?\[[0-9a-f:.]+\]", re.I)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.S)
+_SECRET = re.compile(r"pass|secret|token|credential|pkey|(account|api|access|private)_?key$", re.I)
+_IN_THE_CLEAR = re.compile(r"http://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$))", re.I)
+_OURS = (
+    "asynchronous",
+    "host",
+    "host_key_policy",
+    "loop",
+    "protocol",
+    "skip_instance_cache",
+    "sock",
+    "use_listings_cache",
+)
+
+
+class Url(NamedTuple):
+    """A place: ``user`` and ``port`` are kept apart where the protocol has such."""
+
+    protocol: str
+    user: str | None
+    host: str
+    port: int | None
+    path: str
+
+
+def parse(url: str) -> Url:
+    """Take a URL apart as fsspec does, which knows no percent signs; raise ValueError for what is none."""
+    match = _URL.fullmatch(url)
+    if not match or "::" in _IPV6.sub("//", url):
+        raise ValueError("is no address of one filesystem, such as sftp://host/folder")
+    protocol, rest = match.groups()
+    if protocol in _REFUSED:
+        raise ValueError(f"{protocol}:// is not for this backend: {_REFUSED[protocol]}")
+    if protocol in _MADE_OF_OTHERS:
+        raise ValueError(f"{protocol}:// is no place of its own: name the filesystem itself")
+    host, _, path = rest.partition("/")
+    before, at, after = host.rpartition("@")
+    if ":" in before:
+        raise ValueError("holds a password: write it as secrets: {password: ${VARIABLE}}")
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") or not part.isprintable() for part in (host, *parts)):
+        raise ValueError("has a folder that is . or .. or cannot be shown")
+    user, port = None, None
+    if protocol in _USERS:
+        user, host = before or None, after
+        if at and not user:
+            raise ValueError("names no user before the @")
+        named, colon, number = host.rpartition(":")
+        if colon and not host.endswith("]"):
+            if not number.isdecimal() or not 0 < int(number) < 65536:
+                raise ValueError(f"{number!r} is no port")
+            host, port = named, int(number)
+        host = host.strip("[]").lower()
+    if protocol in SFTP:
+        if not host or not parts or parts[0].startswith("~"):
+            raise ValueError("names no folder by its whole path, as in sftp://host/srv/data")
+        protocol, port = "sftp", None if port == _PORT else port
+    return Url(protocol, user, host, port, "/".join(parts))
+
+
+class FsspecSettings(StoreSettings):
+    """Settings of an ``fsspec`` store."""
+
+    url: str = Field(description="the folder: sftp://host/srv/data, gs://bucket/folder, webdav://folder, …")
+    options: dict[str, Any] = Field(
+        {}, description="what fsspec's filesystem is to be told besides, such as username, key_filename, base_url"
+    )
+    secrets: dict[str, SecretStr] = Field(
+        {}, description="the same for what nobody may see, such as password, each written ${VARIABLE}"
+    )
+    host_keys: Literal["known", "any"] = Field(
+        "known", description="SFTP servers to speak to: those in known_hosts, or any that answers"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parse(value)
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _is_plain(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, option in value.items():
+            if _SECRET.search(name):
+                raise ValueError(f"{name} may be a secret: write it under secrets: instead")
+            if name in _OURS:
+                raise ValueError(f"{name} is not for you to set")
+            if "${" in str(option):
+                raise ValueError(f"{name}: ${{…}} is replaced under secrets: only")
+            if isinstance(option, str) and re.search(r"://[^/]*@", option):
+                raise ValueError(f"{name} holds a user or password: write them apart, under secrets:")
+        return value
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        place = parse(self.url)
+        if place.protocol != "sftp" and "host_keys" in self.model_fields_set:
+            raise ValueError("host_keys: is for sftp:// addresses only")
+        if place.protocol == "sftp" and "port" in self.options:
+            raise ValueError("the port belongs into url:, as in sftp://host:2222/srv/data")
+        if self.secrets and any(_IN_THE_CLEAR.match(str(option)) for option in self.options.values()):
+            raise ValueError("a secret would be sent in the clear: write https:// under options:")
+        if twice := self.options.keys() & self.secrets.keys():
+            raise ValueError(f"{min(twice)} stands in options: and in secrets:")
+        return self
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave the secrets out of a pickle."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "secrets": {}}}
+
+    def told(self) -> dict[str, Any]:
+        """Return what the filesystem is to be told: options, and secrets in the clear."""
+        return {**self.options, **{name: secret.get_secret_value() for name, secret in self.secrets.items()}}
+
+    @property
+    def address(self) -> str:
+        """The place itself, the same for every user."""
+        return self._written("")
+
+    def uri(self, key: str, version_id: str | None) -> str:
+        """Return the address of one version of ``key``, which `locate` takes apart."""
+        return f"fsspec:{self._written(key, version_id)}"
+
+    def _written(self, key: str, version_id: str | None = None) -> str:
+        place = parse(self.url)
+        host = f"[{place.host}]" if place.protocol in _USERS and ":" in place.host else quote(place.host, safe="@:")
+        path = quote("/".join(part for part in (place.path, key) if part))
+        option = _PLACES.get(place.protocol, "")
+        query = {"versionId": version_id, option: self.options.get(option)}
+        given = "&".join(f"{name}={quote(str(value), safe='/:')}" for name, value in query.items() if value)
+        port = f":{place.port}" if place.port else ""
+        return f"{place.protocol}://{host}{port}/{path}".rstrip("/") + (f"?{given}" if given else "")
+
+
+def locate(address: str) -> Location:
+    """Take such an address apart. It names a place only: whoever wrote it sets no other option."""
+    url, _, given = address.removeprefix("fsspec:").partition("?")
+    folder, _, key = unquote(url).rpartition("/")
+    place = parse(folder)
+    if place.user or not key:
+        raise ValueError("it names no folder and file")
+    query = {name: values[0] for name, values in parse_qs(given).items()}
+    settings: dict[str, Any] = {"url": folder}
+    option = _PLACES.get(place.protocol)
+    if option in query:
+        settings["options"] = {option: query[option]}
+    return Location(settings, key, query.get("versionId"))
