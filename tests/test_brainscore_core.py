@@ -67,9 +67,13 @@ def their_bucket(s3_client):
     s3_client.create_bucket(Bucket=name)
     s3_client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     yield name
+    empty(s3_client, name)
+    s3_client.delete_bucket(Bucket=name)
+
+
+def empty(s3_client, name):
     for version in s3_client.list_object_versions(Bucket=name).get("Versions", []):
         s3_client.delete_object(Bucket=name, Key=version["Key"], VersionId=version["VersionId"])
-    s3_client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
@@ -401,7 +405,7 @@ def data_plugins(pins):
 
 
 def test_thirty_call_sites_load_from_s3_then_a_mirror_then_osf(
-    their_bucket, installed, tmp_path, new_machine, project, osf
+    their_bucket, installed, tmp_path, new_machine, project, osf, s3_client
 ):
     project.public = True
     places = [
@@ -445,6 +449,7 @@ def test_thirty_call_sites_load_from_s3_then_a_mirror_then_osf(
     on_s3 = load_all()
     for n in range(len(places)):
         assert storage_plugins.mirror(f"s{n}", "mirror").complete
+    empty(s3_client, their_bucket)
     path.write_text(yaml.safe_dump({"default": "ours", "stores": stores, "brainscore": {"buckets": {"*": "mirror"}}}))
     assert same_as(on_s3)
     assert storage_plugins.mirror("mirror", "ours").complete
