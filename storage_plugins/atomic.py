@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,9 +92,7 @@ def sweep(folder: Path) -> None:
         for path in list(folder.glob(f"{TEMPORARY}*")):
             if time.time() - path.stat().st_mtime > _STALE:
                 if path.is_dir():
-                    for part in path.iterdir():
-                        part.unlink()
-                    path.rmdir()
+                    shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
 

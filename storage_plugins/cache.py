@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -141,6 +141,31 @@ class Cache:
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+    def made_once(
+        self, file: Cached, kind: str, is_whole: Callable[[Path], bool], make: Callable[[Path], None]
+    ) -> Path:
+        """Return the folder that ``make`` filled from a verified file: once, whole or not at all, for this user alone.
+
+        ``is_whole`` tells whether a folder that was made earlier is there and still has everything.
+        """
+        folder = self._writable(True) / kind / file.hashes.sha256
+        if is_whole(folder):
+            return folder
+        with self.scratch() as scratch, disk_errors("write to the cache"):
+            made = scratch / "made"
+            made.mkdir(mode=0o700)
+            make(made)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if not is_whole(folder):  # another process may have been first by now
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(scratch / "spoilt")
+                try:
+                    made.rename(folder)
+                except OSError:
+                    if not is_whole(folder):
+                        raise
+        return folder
 
     def _candidates(self, name: str, sha1: str | None, sha256: str | None) -> Iterator[Path]:
         for folder in dict.fromkeys((*self.folders, self.own)):

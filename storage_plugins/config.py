@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .settings import StoreSettings
 
 FILE_NAME = "storage.yaml"
-_TOP = ("default", "receipts", "stores")
+_TOP = ("brainscore", "default", "receipts", "stores")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_BUCKETS = re.compile(r"\*|[^/*\s]+(/[^/*\s]+)*(/\*)?")  # bucket, bucket/folder, either with all below it, or all
 _Lines = Mapping[tuple[str, ...], int]
 
 
@@ -128,11 +129,13 @@ class Config:
         default: name of the default store.
         stores: the entries by name.
         path: the file they stand in, if it is one.
+        buckets: of Brain-Score's buckets, which store takes the place of which: ``brainscore: {buckets: …}``.
     """
 
     default: str | None
     stores: Mapping[str, StoreEntry]
     path: Path | None
+    buckets: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def open(cls, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Self:
@@ -246,7 +249,9 @@ class Config:
         if default is not None and (not isinstance(default, str) or default not in entries):
             hint = nearest(str(default), list(entries)) or f"There are: {', '.join(entries)}."
             raise fail(f"default: {default!r} is none of the stores", "default", hint=hint)
-        return cls(default=default, stores=entries, path=path)
+        return cls(
+            default=default, stores=entries, path=path, buckets=_buckets(values.get("brainscore"), entries, fail)
+        )
 
 
 def find(start: Path | None = None) -> Path | None:
@@ -272,6 +277,30 @@ def _receipts_folder(value: object, path: Path | None, folder: Path, fail: Any) 
     if isinstance(value, str):
         return Path(folder, expanded(value))
     raise fail("receipts: is true, false or a folder", "receipts")
+
+
+def _buckets(value: object, entries: Mapping[str, StoreEntry], fail: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise fail("brainscore: is not a mapping", "brainscore", hint="It says buckets: {bucket: store}.")
+    for key in value:
+        if key != "buckets":
+            raise fail(f"brainscore: unknown key {key!r}", "brainscore", str(key), hint=nearest(str(key), ["buckets"]))
+    buckets = value.get("buckets")
+    if not isinstance(buckets, dict):
+        raise fail("brainscore: buckets: is not a mapping of buckets to stores", "brainscore", "buckets")
+    for bucket, store in buckets.items():
+        if not isinstance(bucket, str) or not _BUCKETS.fullmatch(bucket):
+            raise fail(
+                f"{bucket!r} is no bucket",
+                *("brainscore", "buckets", str(bucket)),
+                hint="Write bucket, bucket/folder, bucket/folder/* for all that is below it, or * for every bucket.",
+            )
+        if not isinstance(store, str) or store not in entries:
+            hint = nearest(str(store), list(entries)) or f"There are: {', '.join(entries)}."
+            raise fail(f"{store!r} is none of the stores", "brainscore", "buckets", bucket, hint=hint)
+    return buckets
 
 
 def _number_lines(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], file: Path) -> None:

@@ -15,7 +15,7 @@ from .config import Config, StoreEntry, nearest
 from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from .file_store import FileStore
 from .group import BACKEND, Group, GroupSettings
-from .plugins import Backend, Location, backend_for_uri, find_backend
+from .plugins import Backend, backend_for_uri, find_backend
 from .protocol import Receipt
 from .settings import without_secrets
 from .store import PlainStore, Store
@@ -76,7 +76,8 @@ def load(
         location = locate(urlunsplit(parts._replace(fragment="")))
     except ValueError as error:
         raise InvalidPin(f"{uri} is no {backend.name} address: {error}") from error
-    store = _configured(backend.name, location, config)
+    entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
+    store = store_at(entry, Config.open(config))
     fetch = functools.partial(
         store.fetch,
         location.key,
@@ -166,12 +167,11 @@ def _cannot_open(entry: StoreEntry) -> NotSupported:
     )
 
 
-def _configured(backend: str, location: Location, config: Any) -> Store:
-    """Return the store at ``location``: a configured one if there is, else one made for the purpose."""
-    entry = StoreEntry(backend, backend, location.settings, None, Path.cwd(), None)
+def store_at(entry: StoreEntry, config: Config) -> Store:
+    """Return the store at the place of ``entry``: the configured one of the same address if there is, else this one."""
     wanted = open_entry(entry)
-    for candidate in Config.open(config).stores.values():
-        if candidate.backend != backend:
+    for candidate in config.stores.values():
+        if candidate.backend != entry.backend:
             continue
         try:
             store = open_entry(candidate)

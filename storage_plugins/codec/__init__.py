@@ -24,7 +24,7 @@ from .lazy import as_dask
 from .library import library
 from .writing import write
 
-__all__ = ["check", "content_digest", "decode", "decode_extras", "encode"]
+__all__ = ["check", "content_digest", "decode", "decode_extras", "encode", "with_stimulus_id"]
 
 _log = logging.getLogger(__name__)
 _NO_ROOM = 1 << 20  # bytes free on a disk that is full
@@ -144,12 +144,18 @@ def decode(
     assembly, ours = _read(path, None, chunks, refetch)
     if cls is None:
         return assembly
-    if not ours and "image_id" in assembly.coords and "stimulus_id" not in assembly.coords:
-        image_id = assembly["image_id"]
-        if image_id.dims == ("presentation",):  # BrainIO does so too, for files from before the name changed
-            assembly = assembly.assign_coords(stimulus_id=("presentation", image_id.data))
-    made: xr.DataArray = cls(assembly)
+    made: xr.DataArray = cls(assembly if ours else with_stimulus_id(assembly))
     return made
+
+
+def with_stimulus_id(assembly: xr.DataArray) -> xr.DataArray:
+    """Return an assembly from before ``image_id`` was called ``stimulus_id`` with both, as BrainIO's loader does."""
+    names = {*assembly.coords, *(name for index in assembly.indexes.values() for name in index.names)}
+    if "image_id" in names and "stimulus_id" not in names:
+        image_id = assembly["image_id"]
+        if image_id.dims == ("presentation",):
+            return assembly.assign_coords(stimulus_id=("presentation", image_id.data))
+    return assembly
 
 
 def decode_extras(path: Path) -> dict[str, xr.DataArray]:
