@@ -14,6 +14,7 @@ import yaml
 
 from storage_plugins import EncodingError, IntegrityError, brainscore
 from storage_plugins.brainscore.stimuli import unzip
+from storage_plugins.cache import Cache
 
 PLACE = "their-bucket/data"
 FILES = {"n1.png": b"one", "n2.png": b"two", "sub/n3.png": b"three"}
@@ -164,6 +165,27 @@ def test_a_table_and_an_archive_that_do_not_go_together_are_refused(local, tmp_p
 def test_a_table_that_is_none_is_refused(local, tmp_path, csv):
     with pytest.raises(EncodingError, match=r"Lab\.set"):
         brainscore.load_stimulus_set_from_s3(**upload(tmp_path, csv, archive(), None))
+
+
+def test_a_folder_is_made_once_even_if_another_process_is_first(tmp_path):
+    cache, made = Cache([tmp_path / "cache"], own=tmp_path / "cache"), []
+    (tmp_path / "a").write_bytes(b"x")
+
+    def make(folder):
+        made.append(folder)
+        if len(made) == 1:  # while this one is at it, another one finishes
+            other.append(cache.made_once(cache.verify(tmp_path / "a"), "kind", is_whole, make))
+        (folder / "file").write_text(str(len(made)))
+
+    def is_whole(folder):
+        return (folder / "file").exists()
+
+    other = []
+    for _ in range(2):
+        folder = cache.made_once(cache.verify(tmp_path / "a"), "kind", is_whole, make)
+        assert folder == other[0]
+        assert [path.name for path in folder.iterdir()] == ["file"]
+    assert len(made) == 2
 
 
 # archives that mean harm

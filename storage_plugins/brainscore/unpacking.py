@@ -24,7 +24,7 @@ def unpacked(archive: Path) -> tuple[Path, set[str]]:
     It is in the user's own cache, made at the first use, and made again if files of it are gone.
 
     Raises:
-        EncodingError: no ZIP archive, or one with a name that leaves the folder, a link, a password, or far more in it
+        EncodingError: no ZIP archive, or one with a password, a name that leaves the folder, a link, or far more in it
             than its size lets expect. Nothing was kept.
         QuotaExceeded: the disk has no room for it.
     """
@@ -58,8 +58,6 @@ def _checked(opened: zipfile.ZipFile, archive: Path) -> dict[str, int]:
             reason = "is not written the same way on every system"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             reason = "is a link or a device"
-        elif entry.flag_bits & 1:
-            reason = "is encrypted"
         elif name in sizes:
             reason = "stands twice"
         if reason:
