@@ -128,18 +128,20 @@ def test_before_anything_was_sent_no_earlier_version_is_the_answer(open_osf, osf
 def test_a_lost_answer_is_found_below_what_somebody_else_uploaded_since(open_osf, osf, project):
     store = open_osf()
     store.upload(make_assembly(1), "X")
+    osf.requests.clear()
     left = [Fault(lose_answer=True)]
 
     def ask(request):
         if is_upload(request) and left:
             return left.pop()
-        if not left and "versions" in request.query and len(osf.host.get(project, KEY)[0].versions) == 2:
-            osf.host.put(project, KEY, b"theirs")
+        if not left and len(osf.host.get(project, KEY)[0].versions) == 2:
+            osf.host.put(project, KEY, b"theirs")  # before anything else is asked
         return None
 
     osf.fault = ask
     assert store.upload(make_assembly(2), "X").version_id == "2"
     assert len(osf.host.get(project, KEY)[0].versions) == 3
+    assert len([request for request in osf.requests if is_upload(request)]) == 1  # nothing was sent again
 
 
 def test_a_file_deleted_while_it_is_uploaded_is_made_anew(open_osf, osf, project):
@@ -494,6 +496,20 @@ def test_no_secret_is_shown_and_the_token_goes_to_osf_only(open_osf, osf, projec
     for request in to_storage:
         assert "view_only" not in request.query
         assert "content-type" not in request.headers
+
+
+def test_a_key_that_travels_in_an_address_is_in_no_error_nor_in_what_it_came_from(open_osf):
+    link = "l1nk-k3y-t0-y0urself"
+    store = open_osf(token=None, view_only=link, api_url="http://127.0.0.1:9/v2/")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.files.newest("f")
+    assert "view_only=…" in str(caught.value)  # what is shown is what would show it
+    error, chain = caught.value, []
+    while error is not None:
+        chain += [str(error), repr(error)]
+        error = error.__cause__
+    assert len(chain) == 4
+    assert link not in "".join([*chain, *traceback.format_exception(caught.value)])
 
 
 def test_netrc_is_not_read_without_a_token_either(open_osf, osf, project, home):
