@@ -196,6 +196,17 @@ def test_a_version_that_is_not_there_is_not_found(open_osf, osf, project, status
     assert open_osf(folder="nowhere").file_names() == []
 
 
+def test_an_older_version_is_not_taken_for_what_osf_says_of_the_newest(open_osf, osf, project):
+    for data in (b"short", b"much longer"):
+        osf.host.put(project, "f", data)
+    files = open_osf().files
+    files.newest("f")
+    with files.read("f", "1") as content:
+        assert b"".join(content.blocks) == b"short"
+        assert content.version.size == 5
+        assert content.version.sha256 in (None, hashlib.sha256(b"short").hexdigest())
+
+
 @pytest.mark.parametrize("newest_first", [False, True])
 def test_twins_are_read_as_one_and_the_lowest_id_is_written_to(open_osf, osf, project, newest_first):
     for number in range(2):
