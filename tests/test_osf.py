@@ -412,6 +412,13 @@ def test_bodies_have_a_length_and_are_read_in_blocks(open_osf, osf, tmp_path):
     assert fetched.read_bytes() == (tmp_path / "large.bin").read_bytes()
 
 
+def test_an_empty_file_is_a_version_too(open_osf, osf, project, tmp_path):
+    (tmp_path / "empty.bin").touch()
+    receipt = open_osf().upload_file(tmp_path / "empty.bin")
+    assert [version.data for version in osf.host.get(project, "empty.bin")[0].versions] == [b""]
+    assert open_osf().fetch("empty.bin", sha256=receipt.sha256).read_bytes() == b""
+
+
 def test_a_large_file_that_changes_is_not_kept(open_osf, osf, project, tmp_path):
     path = tmp_path / "large.bin"
     path.write_bytes(b"a" * (4 << 20))

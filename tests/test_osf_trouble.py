@@ -260,6 +260,8 @@ def test_two_machines_that_get_one_number_or_make_twins_end_with_true_receipts(o
     assert all(isinstance(error, StoreUnavailable) for error in errors)
     assert receipts
     assert len({receipt.version_id for receipt in receipts.values()}) == len(receipts)
+    told = [f"{version.number}" for version in files[0].versions]
+    assert all(told.count(receipt.version_id) == 1 for receipt in receipts.values())  # a number of one version alone
     for seed, receipt in receipts.items():
         xr.testing.assert_identical(open_osf().load("X", version_id=receipt.version_id), make_assembly(seed))
         xr.testing.assert_identical(open_osf().load("X", sha1=receipt.sha1), make_assembly(seed))
@@ -353,6 +355,14 @@ def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
         open_osf().fetch("f", version_id=version_id)
     osf.fault = lambda request: None
     assert open_osf().fetch("f", version_id=version_id).read_bytes() == bytes([int(version_id)]) * 5000
+
+
+def test_a_range_that_ends_too_early_is_not_taken_for_whole(open_osf, osf, project):
+    osf.host.put(project, "f", bytes(5000))
+    files = open_osf().files
+    osf.fault = lambda request: Fault(length=-5) if request.origin == "storage" else None
+    with files.read("f", start=100, stop=200) as content, pytest.raises(StoreUnavailable, match="5 bytes too early"):
+        list(content.blocks)
 
 
 def test_a_link_that_expired_is_asked_for_again(open_osf, osf):
