@@ -220,14 +220,29 @@ def test_a_version_that_is_not_there_is_not_found(open_osf, osf, project, status
     assert open_osf(folder="nowhere").file_names() == []
 
 
-def test_twins_are_read_as_one_and_the_lowest_id_is_written_to(open_osf, osf, project):
+def test_an_older_version_is_not_taken_for_what_osf_says_of_the_newest(open_osf, osf, project):
+    for data in (b"short", b"much longer"):
+        osf.host.put(project, "f", data)
+    files = open_osf().files
+    files.newest("f")
+    with files.read("f", "1") as content:
+        assert b"".join(content.blocks) == b"short"
+        assert content.version.size == 5
+        assert content.version.sha256 in (None, hashlib.sha256(b"short").hexdigest())
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_twins_are_read_as_one_and_the_lowest_id_is_written_to(open_osf, osf, project, newest_first):
     for number in range(2):
         osf.host.put(project, "f", f"first file {number}".encode())
     first = osf.host.get(project, "f")[0]
     first.name = "for a moment"
     twin = osf.host.put(project, "f", b"its twin")
     first.name = "f"
+    if newest_first:
+        project.root.children.reverse()
     store = open_osf()
+    assert open_osf().files.newest("f").version_id == f"1@{twin.id}"
     assert [version.version_id for version in store.files.versions("f")] == [f"1@{twin.id}", "2", "1"]
     assert store.file_names() == ["f"]
     assert store.fetch("f", newest=True).read_bytes() == b"its twin"
@@ -238,6 +253,21 @@ def test_twins_are_read_as_one_and_the_lowest_id_is_written_to(open_osf, osf, pr
     path.write_bytes(b"written")
     assert store.upload_file(path).version_id == "3"
     assert (len(first.versions), len(twin.versions)) == (3, 1)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_of_two_folders_of_one_name_every_machine_uses_the_lowest_id(open_osf, osf, project, newest_first):
+    osf.host.put(project, "brain/f", b"x")
+    first = project.root.folder("brain")
+    first.name = "for a moment"
+    osf.host.put(project, "brain/g", b"y")
+    first.name = "brain"
+    if newest_first:
+        project.root.children.reverse()
+    store = open_osf(folder="brain")
+    assert [store.file_names(), store.file_names()] == [["f"], ["f"]]  # looked for, then known
+    store.upload(make_assembly(), "X")
+    assert [child.name for child in first.children] == ["f", ".storage-plugins", KEY]
 
 
 def test_a_folder_may_have_the_name_of_a_file(open_osf, osf, project):
@@ -305,6 +335,17 @@ def test_a_public_project_is_read_without_a_token_and_with_a_bad_one(open_osf, o
             open_osf(token=token, visibility="public").upload(make_assembly(1), "X")
     assert "did not accept the token" in caplog.text
     assert open_osf().files.read(KEY).private is True
+
+
+def test_a_token_refused_for_a_private_project_is_tried_again_once_it_is_let_in(open_osf, osf, project):
+    receipt = open_osf().upload(make_assembly(), "X")
+    osf.host.tokens["late"] = "somebody late"
+    store = open_osf(token="late")
+    with pytest.raises(AccessDenied, match="You do not have permission"):  # what was said of the token, not of none
+        store.load(receipt)
+    project.roles["somebody late"] = "read"
+    xr.testing.assert_identical(store.load(receipt), make_assembly())
+    assert store.files.read(KEY).private is True
 
 
 @pytest.mark.parametrize("role", ["read", "none"])
@@ -393,6 +434,13 @@ def test_bodies_have_a_length_and_are_read_in_blocks(open_osf, osf, tmp_path):
     assert seen[-1] == (5 << 20, 5 << 20)
     fetched = open_osf().fetch("large.bin", sha256=receipt.sha256)
     assert fetched.read_bytes() == (tmp_path / "large.bin").read_bytes()
+
+
+def test_an_empty_file_is_a_version_too(open_osf, osf, project, tmp_path):
+    (tmp_path / "empty.bin").touch()
+    receipt = open_osf().upload_file(tmp_path / "empty.bin")
+    assert [version.data for version in osf.host.get(project, "empty.bin")[0].versions] == [b""]
+    assert open_osf().fetch("empty.bin", sha256=receipt.sha256).read_bytes() == b""
 
 
 def test_a_large_file_that_changes_is_not_kept(open_osf, osf, project, tmp_path):

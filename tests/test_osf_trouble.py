@@ -128,18 +128,20 @@ def test_before_anything_was_sent_no_earlier_version_is_the_answer(open_osf, osf
 def test_a_lost_answer_is_found_below_what_somebody_else_uploaded_since(open_osf, osf, project):
     store = open_osf()
     store.upload(make_assembly(1), "X")
+    osf.requests.clear()
     left = [Fault(lose_answer=True)]
 
     def ask(request):
         if is_upload(request) and left:
             return left.pop()
-        if not left and "versions" in request.query and len(osf.host.get(project, KEY)[0].versions) == 2:
-            osf.host.put(project, KEY, b"theirs")
+        if not left and len(osf.host.get(project, KEY)[0].versions) == 2:
+            osf.host.put(project, KEY, b"theirs")  # before anything else is asked
         return None
 
     osf.fault = ask
     assert store.upload(make_assembly(2), "X").version_id == "2"
     assert len(osf.host.get(project, KEY)[0].versions) == 3
+    assert len([request for request in osf.requests if is_upload(request)]) == 1  # nothing was sent again
 
 
 def test_a_file_deleted_while_it_is_uploaded_is_made_anew(open_osf, osf, project):
@@ -180,6 +182,47 @@ def test_a_meanwhile_taken_name_becomes_its_next_version(open_osf, osf, project)
         assert open_osf().versions(name)[0].version_id == "2"
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_name_taken_at_the_last_moment_is_updated_at_once_by_what_the_refusal_told(open_osf, osf, project, early):
+    osf.behaviour.early_refusals = early
+    others = [b"theirs"]
+    osf.fault = lambda request: (
+        osf.host.put(project, KEY, others.pop()) and None if others and is_upload(request) else None
+    )
+    assert open_osf().upload(make_assembly(), "X").version_id == "2"
+    sent = [number for number, request in enumerate(osf.requests) if is_upload(request)]
+    assert sent == [sent[0], sent[0] + 1]
+
+
+def test_a_record_that_is_there_already_is_left_as_it_is(open_osf, osf, project):
+    left = once(osf, lambda request: request.query.get("name", "").endswith(".json"), Fault(lose_answer=True))
+    receipt = open_osf().upload(make_assembly(), "X")
+    assert left == []
+    (record,) = project.root.folder(".storage-plugins").folder("assy_@X").children
+    assert len(record.versions) == 1
+    assert open_osf().versions("X")[0].sha1 == receipt.sha1
+
+
+@pytest.mark.parametrize(("name", "path"), [(KEY, "brain"), (".json", "brain/.storage-plugins/assy_@X")])
+def test_a_folder_deleted_while_a_file_is_put_into_it_is_made_anew(open_osf, osf, project, name, path):
+    deleted = []
+
+    def ask(request):
+        if request.query.get("name", "").endswith(name) and not deleted:
+            folder = project.root
+            for part in path.split("/"):
+                folder = folder.folder(part)
+            deleted.append(folder)
+            osf.host.delete(folder)
+
+    osf.fault = ask
+    store = open_osf(folder="brain")
+    receipt = store.upload(make_assembly(), "X")
+    assert deleted
+    assert receipt.version_id == "1"
+    xr.testing.assert_identical(open_osf(folder="brain").load(receipt), make_assembly())
+
+
 def test_a_folder_made_by_somebody_else_meanwhile_is_used(open_osf, osf, project):
     def somebody_else_is_first(request):
         if request.query.get("kind") == "folder" and request.query["name"] == "brain":
@@ -217,6 +260,8 @@ def test_two_machines_that_get_one_number_or_make_twins_end_with_true_receipts(o
     assert all(isinstance(error, StoreUnavailable) for error in errors)
     assert receipts
     assert len({receipt.version_id for receipt in receipts.values()}) == len(receipts)
+    told = [f"{version.number}" for version in files[0].versions]
+    assert all(told.count(receipt.version_id) == 1 for receipt in receipts.values())  # a number of one version alone
     for seed, receipt in receipts.items():
         xr.testing.assert_identical(open_osf().load("X", version_id=receipt.version_id), make_assembly(seed))
         xr.testing.assert_identical(open_osf().load("X", sha1=receipt.sha1), make_assembly(seed))
@@ -287,6 +332,17 @@ def test_a_length_that_was_wrong_once_is_not_believed_for_ever(open_osf, osf, pr
     assert fetched.read_bytes() == bytes(5000)
 
 
+@pytest.mark.parametrize("length", [50, -50])
+def test_a_length_that_an_answer_claimed_is_not_told_as_a_versions_size(open_osf, osf, project, length):
+    for number in range(2):
+        osf.host.put(project, "f", bytes([number]) * 5000)
+    files = open_osf().files
+    left = once(osf, lambda request: request.origin == "storage", Fault(length=length))
+    with files.read("f", "1"):
+        assert left == []
+    assert {version.size for version in files.versions("f")} <= {5000, None}  # OSF does not tell it
+
+
 @pytest.mark.parametrize("length", [500, -500])
 @pytest.mark.parametrize("version_id", ["1", "2", "3"])
 def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
@@ -299,6 +355,14 @@ def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
         open_osf().fetch("f", version_id=version_id)
     osf.fault = lambda request: None
     assert open_osf().fetch("f", version_id=version_id).read_bytes() == bytes([int(version_id)]) * 5000
+
+
+def test_a_range_that_ends_too_early_is_not_taken_for_whole(open_osf, osf, project):
+    osf.host.put(project, "f", bytes(5000))
+    files = open_osf().files
+    osf.fault = lambda request: Fault(length=-5) if request.origin == "storage" else None
+    with files.read("f", start=100, stop=200) as content, pytest.raises(StoreUnavailable, match="5 bytes too early"):
+        list(content.blocks)
 
 
 def test_a_link_that_expired_is_asked_for_again(open_osf, osf):
@@ -494,6 +558,20 @@ def test_no_secret_is_shown_and_the_token_goes_to_osf_only(open_osf, osf, projec
     for request in to_storage:
         assert "view_only" not in request.query
         assert "content-type" not in request.headers
+
+
+def test_a_key_that_travels_in_an_address_is_in_no_error_nor_in_what_it_came_from(open_osf):
+    link = "l1nk-k3y-t0-y0urself"
+    store = open_osf(token=None, view_only=link, api_url="http://127.0.0.1:9/v2/")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.files.newest("f")
+    assert "view_only=…" in str(caught.value)  # what is shown is what would show it
+    error, chain = caught.value, []
+    while error is not None:
+        chain += [str(error), repr(error)]
+        error = error.__cause__
+    assert len(chain) == 4
+    assert link not in "".join([*chain, *traceback.format_exception(caught.value)])
 
 
 def test_netrc_is_not_read_without_a_token_either(open_osf, osf, project, home):

@@ -89,7 +89,7 @@ class Download:
     def _understand(self, response: Any) -> None:
         """Find out which of the bytes wanted are coming."""
         address = self._connection.settings.address
-        if response.status_code in (400, 404):
+        if response.status_code == 400:  # of old services 404, as of anything else that is not there
             with translated(self._what, address):
                 refused = refusal(response, self._what, address)
             raise AssemblyNotFound(f"There is no {self._what} in {address}") from refused

@@ -182,5 +182,5 @@ class OsfFiles(FileOperations):
         if at_once or version.size is None:
             version = dataclasses.replace(version, size=download.begin())
             if version.size is not None:
-                self._rows.keep_size(row.file_id, row.number, version.size)
+                self._rows.keep_claim(row.file_id, row.number, version.size)
         return Content(version, download, private=self._connection.private)

@@ -172,9 +172,7 @@ class _Upload:
         body = _Body(self._source)
         self._sent = True
         try:
-            # without bytes to count, requests would send a body of unknown length
-            data = body if self._source.size else b"".join(self._source.blocks())
-            return self._connection.request("PUT", url, self._key, query, data)
+            return self._connection.request("PUT", url, self._key, query, body)
         except StorageError:
             if body.failed is not None:  # the file's own trouble, which looks like the connection's
                 raise body.failed from body.failed.__cause__

@@ -46,6 +46,7 @@ class Rows:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._sizes: dict[int, dict[tuple[str, int], int]] = {}
+        self._claims: dict[int, dict[tuple[str, int], int]] = {}
         self._seen: dict[int, dict[str, int]] = {}
 
     def newest(self, look: Look, key: str) -> Row | None:
@@ -66,7 +67,8 @@ class Rows:
                 row = Row.newest_of(entry, main=main)
                 self._notice(row)
                 return row
-        return Row(file_id, number, main, size=self._known_sizes().get((file_id, number)))
+        place = (file_id, number)
+        return Row(file_id, number, main, size=self._known_sizes().get(place, self._known_claims().get(place)))
 
     def of(self, look: Look, key: str, ids: tuple[str, ...]) -> list[Row]:
         """Return all versions of the files ``ids``, newest first."""
@@ -100,9 +102,14 @@ class Rows:
         """Remember the size of a version."""
         self._known_sizes()[(file_id, number)] = size
 
+    def keep_claim(self, file_id: str, number: int, size: int) -> None:
+        """Remember the length of an answer: enough to ask for the rest of a version, but nothing to tell."""
+        self._known_claims()[(file_id, number)] = size
+
     def forget_size(self, file_id: str, number: int) -> None:
         """Forget a size that an answer contradicted."""
         self._known_sizes().pop((file_id, number), None)
+        self._known_claims().pop((file_id, number), None)
 
     def _of_file(self, look: Look, key: str, file_id: str, *, main: bool) -> list[Row]:
         for entry in look.listed_files():
@@ -137,6 +144,9 @@ class Rows:
 
     def _known_sizes(self) -> dict[tuple[str, int], int]:
         return self._sizes.setdefault(os.getpid(), {})
+
+    def _known_claims(self) -> dict[tuple[str, int], int]:
+        return self._claims.setdefault(os.getpid(), {})
 
 
 def _age(row: Row) -> tuple[datetime, bool, int]:
