@@ -266,6 +266,19 @@ def test_the_exact_bucket_wins_then_the_longest_pattern(two_stores, assembly, bu
     assert brainscore.load_from_s3("X", sha1, bucket=read).shape == assembly.shape
 
 
+def test_a_group_may_stand_for_a_bucket(two_stores, assembly, tmp_path):
+    values = yaml.safe_load(two_stores.read_text())
+    values["stores"]["all"] = {"backend": "group", "read": ["one", "two"], "write": "one"}
+    two_stores.write_text(yaml.safe_dump(values))
+    route(two_stores, {"*": "all"})
+    old = storage_plugins.open_store("two").upload(assembly, "Old")
+    assert brainscore.load_from_s3("Old", old.version_id, old.sha1, bucket="any").shape == assembly.shape
+    path = brainscore.fetch_file("S3", "https://any.s3.amazonaws.com/assy_Old.nc", old.sha1)
+    assert brainscore.upload_to_s3(path, "any", "assy_New.nc")["sha1"] == old.sha1
+    assert brainscore.upload_data_assembly(assembly * 2, "Newer", "any")["VersionId"]
+    assert set(names_in("one")) == {"New", "Newer"}
+
+
 def test_no_bucket_is_the_default_store(two_stores, assembly, monkeypatch):
     route(two_stores, {"*": "two"})
     brainscore.upload_data_assembly(assembly, "X")

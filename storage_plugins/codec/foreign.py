@@ -33,7 +33,7 @@ def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
     if chunks is not None:
         dims = tuple(map(str, assembly.dims))
         blocks = _Blocks(path, group, assembly.name, assembly.shape, assembly.dtype)
-        assembly = assembly.copy(data=dask_array(blocks, chunks, dims, stored))
+        assembly = assembly.copy(deep=False, data=dask_array(blocks, chunks, dims, stored))
     if assembly.name == _UNNAMED:
         assembly.name = None
     return assembly
