@@ -11,7 +11,7 @@ from memory_files import MemoryFiles
 from moto.backends import get_backend
 from osf_host import File, FileVersion
 
-from storage_plugins.testing import BackendTests, Host
+from storage_plugins.testing import BackendTests, Host, UnversionedTests
 
 
 class MemoryHost(Host):
@@ -104,12 +104,15 @@ class S3Host(Host):
 
 
 class TestS3(BackendTests):
+    examples = 3
+    huge, memory = 192 << 20, 128 << 20  # parts of 8 MiB, several at a time
+
     @pytest.fixture
     def host(self, s3_server, s3_client, bucket):
         return S3Host(s3_server, s3_client, bucket)
 
 
-class TestS3WithoutVersions(BackendTests):
+class TestS3WithoutVersions(UnversionedTests):
     @pytest.fixture
     def host(self, s3_server, s3_client, new_bucket):
         return S3Host(s3_server, s3_client, new_bucket(versioned=False))

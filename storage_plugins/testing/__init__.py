@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .sources import Crash, CrashingSource
     from .suite import BackendTests, StoreTests
+    from .trouble import UnversionedTests
 
 __all__ = [
     "BackendTests",
@@ -24,10 +25,11 @@ __all__ = [
     "Host",
     "Lab",
     "StoreTests",
+    "UnversionedTests",
 ]
 
 # so that a failed assertion shows its values
-_WITH_TESTS = ("every_store", "histories", "integrity", "lab", "names", "trouble", "versions")
+_WITH_TESTS = ("base", "every_store", "histories", "integrity", "lab", "names", "trouble", "versions")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_TESTS))
 
 # Loaded at their first use: child processes need none of the tests.
@@ -41,6 +43,7 @@ _LAZY = {
     "Host": "hosts",
     "Lab": "lab",
     "StoreTests": "suite",
+    "UnversionedTests": "trouble",
 }
 
 

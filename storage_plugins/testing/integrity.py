@@ -6,13 +6,15 @@ import functools
 import random
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from storage_plugins import AssemblyNotFound, IntegrityError, StorageError, StoreUnavailable
+from storage_plugins import AssemblyNotFound, IntegrityError, StoreUnavailable
 
 from . import children
 from .assemblies import make_assembly
+from .base import Kit
 from .comparison import differences
 from .faults import Call, Fault, FaultyFiles, Plan
 from .hosts import Host
@@ -31,19 +33,20 @@ WAYS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class IntegrityTests:
+class IntegrityTests(Kit):
     """What is loaded is what was uploaded."""
 
     large = 20 * MIB + 7  # bytes of a file that goes in several blocks or parts
     huge, memory = 96 * MIB, 64 * MIB  # of a file, and what its upload and download may need of memory
 
-    @pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1])
-    def test_a_file_of_any_size_comes_back(self, size: int, lab: Lab) -> None:
-        data = random.Random(size).randbytes(size)  # noqa: S311
-        receipt = lab.files_machine().upload_file(lab.file(data), "file.bin")
-        assert receipt.size == size
-        for pin in ({"sha256": receipt.sha256}, {"newest": True}):
-            assert data_of(lab.machine(), "file.bin", **pin) == data
+    def test_files_of_any_size_come_back(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        for size in (0, 1, MIB, MIB + 1):
+            data = random.Random(size).randbytes(size)  # noqa: S311
+            receipt = store.upload_file(lab.file(data), f"{size}.bin")
+            assert receipt.size == size
+            for pin in ({"sha256": receipt.sha256}, {"newest": True}):
+                assert data_of(lab.elsewhere(), f"{size}.bin", **pin) == data, f"{size} bytes did not come back"
 
     def test_a_large_file_comes_back(self, lab: Lab, host: Host) -> None:
         data = random.Random(1).randbytes(self.large)  # noqa: S311
@@ -51,7 +54,7 @@ class IntegrityTests:
         receipt = store.upload_file(lab.file(data), "large.bin")
         listed = next(iter(store.files.versions("large.bin"))).size
         assert listed == self.large, f"of {self.large} bytes, {listed} are listed"
-        assert data_of(lab.machine(), "large.bin", sha1=receipt.sha1) == data
+        assert data_of(lab.elsewhere(), "large.bin", sha1=receipt.sha1) == data
 
     def test_a_large_file_needs_little_memory(self, lab: Lab, host: Host) -> None:
         if not host.across_processes or not sys.platform.startswith("linux"):
@@ -92,21 +95,16 @@ class IntegrityTests:
 
     # damage at rest
 
-    @pytest.mark.parametrize("way", WAYS)
-    def test_damage_at_rest_is_an_error(self, way: str, lab: Lab, host: Host) -> None:
+    def test_damage_at_rest_is_an_error(self, lab: Lab, host: Host) -> None:
         store = lab.files_machine()
-        receipt = store.upload_file(lab.file(DATA), "file.bin")
-        host.damage("file.bin", 0, WAYS[way](DATA))
-        for pin in (
-            {"sha1": receipt.sha1},
-            {"sha256": receipt.sha256},
-            {"version_id": receipt.version_id, "sha1": receipt.sha1},
-            {"newest": True},
-        ):
-            got = outcome(functools.partial(data_of, lab.machine(), "file.bin", **pin))
-            assert isinstance(got, IntegrityError), (
-                f"{way}: with {pin}, {str(got)[:200]!r} came instead of an IntegrityError"
-            )
+        for number, (way, damaged) in enumerate(WAYS.items()):
+            name = f"damaged{number}.bin"
+            receipt = store.upload_file(lab.file(DATA), name)
+            host.damage(name, 0, damaged(DATA))
+            pins: list[dict[str, Any]] = [{"sha1": receipt.sha1}, {"sha256": receipt.sha256}, {"newest": True}]
+            for pin in [*pins, {"version_id": receipt.version_id, "sha1": receipt.sha1}]:
+                got = outcome(functools.partial(data_of, lab.elsewhere(), name, **pin))
+                assert isinstance(got, IntegrityError), f"{way}: with {pin} came {got!r:.200}"
 
     def test_damage_by_another_versions_bytes_is_an_error_and_the_other_still_loads(self, lab: Lab, host: Host) -> None:
         store = lab.versioned()
@@ -114,40 +112,27 @@ class IntegrityTests:
         host.damage(second.key, 1, host.get(first.key)[0])
         for pin in ({"sha1": second.sha1}, {"newest": True}):
             with pytest.raises(IntegrityError):
-                lab.machine().load("X", **pin)
-        assert differences(lab.machine().load("X", sha1=first.sha1), make_assembly(1)) == []
+                lab.elsewhere().load("X", **pin)
+        assert differences(lab.elsewhere().load("X", sha1=first.sha1), make_assembly(1)) == []
 
     # faults on the way, over this backend
 
-    @pytest.mark.parametrize("at", [0, 1, 2500, 4999, 5000])
-    def test_a_cut_download_is_taken_up_where_it_broke(self, at: int, lab: Lab) -> None:
-        got, faulty = _loaded(lab, lambda call: Fault(cut=at) if call.operation == "read" and not call.number else None)
-        assert got == DATA
-        assert [call.start for call in faulty.calls if call.operation == "read"] in ([0], [0, at])
+    def test_a_cut_download_is_taken_up_where_it_broke(self, lab: Lab) -> None:
+        for at in (1, 2500, 4999, 5000):
+            got, faulty = _loaded(lab, _once(Fault(cut=at)))
+            assert got == DATA, f"cut at byte {at} of 5000: {got!r:.200}"
+            assert [call.start for call in faulty.calls if call.operation == "read"] in ([0], [0, at])
 
-    @pytest.mark.parametrize(
-        ("fault", "error"),
-        [
-            (Fault(cut=2500), StoreUnavailable),
-            (Fault(end=2500), (StoreUnavailable, IntegrityError)),
-            (Fault(flip=2500), IntegrityError),
-            (Fault(extra=b"more"), IntegrityError),
-            (Fault(size=4000), IntegrityError),
-            (Fault(refuse=True), StoreUnavailable),
-        ],
-        ids=["cut", "end", "flip", "extra", "size", "refuse"],
-    )
-    def test_a_fault_that_stays_is_an_error_and_leaves_nothing_wrong(
-        self, fault: Fault, error: type[StorageError], lab: Lab
-    ) -> None:
-        got, _ = _loaded(lab, lambda call: fault if call.operation == "read" else None)
-        assert isinstance(got, error), f"{got!r} came of {fault}"
+    def test_a_fault_that_stays_is_an_error_and_leaves_nothing_wrong(self, lab: Lab) -> None:
+        for fault in (Fault(flip=2500), Fault(extra=b"more"), Fault(size=4000), Fault(cut=2500), Fault(end=2500)):
+            got, _ = _loaded(lab, functools.partial(_reads, fault))
+            expected = StoreUnavailable if fault.cut or fault.end else IntegrityError
+            assert isinstance(got, expected), f"{fault}: {got!r:.200}"
         assert _loaded(lab, lambda call: None)[0] == DATA
 
-    @pytest.mark.parametrize("fault", [Fault(end=2500), Fault(blocks=7)], ids=["end", "blocks"])
-    def test_a_fault_that_passes_does_no_harm(self, fault: Fault, lab: Lab) -> None:
-        got, _ = _loaded(lab, lambda call: fault if call.operation == "read" and not call.number else None)
-        assert got == DATA
+    def test_a_fault_that_passes_does_no_harm(self, lab: Lab) -> None:
+        for fault in (Fault(end=2500), Fault(blocks=7), Fault(refuse=True)):
+            assert _loaded(lab, _once(fault))[0] == DATA, f"{fault}"
 
     def test_another_versions_bytes_are_never_taken_for_those_of_a_hash(self, lab: Lab) -> None:
         store = lab.versioned()
@@ -166,7 +151,7 @@ class IntegrityTests:
         with lab.left_as_it_was(store), pytest.raises(StoreUnavailable):
             store.upload(make_assembly(), "X")
         store.files = files
-        assert identical(lab.machine().load(store.upload(make_assembly(), "X")), make_assembly())
+        assert identical(lab.elsewhere().load(store.upload(make_assembly(), "X")), make_assembly())
 
     def test_an_upload_whose_answer_was_lost_can_be_repeated_and_makes_one_version(self, lab: Lab) -> None:
         store = lab.files_machine()
@@ -177,7 +162,7 @@ class IntegrityTests:
         store.files = files
         receipt = store.upload(make_assembly(), "X")
         assert [version.version_id for version in store.versions("X")] == [receipt.version_id]
-        assert identical(lab.machine().load(receipt), make_assembly())
+        assert identical(lab.elsewhere().load(receipt), make_assembly())
 
     @pytest.mark.parametrize("error", [Crash, OSError])
     @pytest.mark.parametrize("size", ["small", "large"])
@@ -191,7 +176,7 @@ class IntegrityTests:
         with lab.left_as_it_was(store), pytest.raises(BaseException):  # noqa: B017, PT011
             keep(store.files, "file.bin", self._crashing(lab, size, error), if_absent=not versioned)
         later = store.upload_file(lab.file(b"later"), "file.bin")
-        assert data_of(lab.machine(), "file.bin", sha1=later.sha1) == b"later"
+        assert data_of(lab.elsewhere(), "file.bin", sha1=later.sha1) == b"later"
 
     @pytest.mark.parametrize("error", [Crash, OSError])
     @pytest.mark.parametrize("size", ["small", "large"])
@@ -235,10 +220,19 @@ class IntegrityTests:
         return CrashingSource(**vars(source), after=count - count // 3, error=error)
 
 
+def _reads(fault: Fault, call: Call) -> Fault | None:
+    return fault if call.operation == "read" else None
+
+
+def _once(fault: Fault) -> Plan:
+    """Let the first read go wrong."""
+    return lambda call: fault if call.operation == "read" and not call.number else None
+
+
 def _loaded(lab: Lab, plan: Plan) -> tuple[object, FaultyFiles]:
     """Upload DATA, and fetch it by its hash on another machine through a faulty line."""
     receipt = lab.files_machine().upload_file(lab.file(DATA), "file.bin")
-    store = lab.files_machine()
+    store = lab.files_elsewhere()
     store.files = faulty = FaultyFiles(store.files, plan)
     pin = {"version_id": receipt.version_id, "sha256": receipt.sha256}
     return outcome(lambda: data_of(store, "file.bin", **pin)), faulty

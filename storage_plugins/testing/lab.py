@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from storage_plugins.file_store import FileStore
 
 T = TypeVar("T")
+_NO_FILES = "this backend brings a store of its own, not files"
 
 
 class Lab:
@@ -39,6 +40,8 @@ class Lab:
         self.host = host
         self._patch = patch
         self._numbers = itertools.count(1)
+        self._reader: Store | None = None
+        self._files: FileOperations | None = None
         for name in ("STORAGE_PLUGINS_STORE", "STORAGE_PLUGINS_CONFIG"):
             patch.delenv(name, raising=False)
         patch.setenv("BRAINIO_HOME", str(folder / "no-brainio"))
@@ -56,8 +59,36 @@ class Lab:
         """Open as `machine`, and skip the test where the store does not consist of files."""
         store = self.machine(settings)
         if not is_file_store(store):
-            pytest.skip("this backend brings a store of its own, not files")
+            pytest.skip(_NO_FILES)
         return store
+
+    def elsewhere(self) -> Store:
+        """Return a store that only reads, with an empty cache and without receipts: as a new machine, but sooner.
+
+        It is one store, whose clients stay connected; stores that are no files are opened anew.
+        """
+        if self._reader is None:
+            self._reader = self.machine()
+        if not is_file_store(self._reader):
+            return self.machine()
+        return self.files_elsewhere()
+
+    def files_elsewhere(self) -> FileStore:
+        """Do as `elsewhere`, and skip the test where the store does not consist of files."""
+        from storage_plugins.cache import Cache
+        from storage_plugins.receipts import Receipts
+
+        if self._reader is None:
+            self._reader = self.files_machine()
+        if not is_file_store(self._reader):
+            pytest.skip(_NO_FILES)
+        if self._files is None:
+            self._files = self._reader.files
+        folder = self._new_folder()
+        self._reader.files = self._files
+        self._reader.cache = Cache([folder], own=folder)
+        self._reader.receipts = Receipts(None)
+        return self._reader
 
     def versioned(self) -> FileStore:
         """Open as `files_machine`, and skip the test where no versions are kept."""

@@ -32,5 +32,6 @@ class BackendTests(
     Attributes that a subclass may change:
         listing, history: files and versions in the longest lists.
         large, huge, memory: bytes of large files, and of memory that the transfer of a huge one may take.
-        examples, steps: how many histories Hypothesis makes up, and how long.
+        examples, steps, shortest: how many histories Hypothesis makes up, of how many steps, and whether one that
+            went wrong is made as short as it can be.
     """

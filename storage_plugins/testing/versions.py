@@ -15,6 +15,7 @@ from storage_plugins import AlreadyExists, AssemblyNotFound
 
 from . import children
 from .assemblies import make_assembly
+from .base import Kit
 from .comparison import differences
 from .faults import Call, Fault, FaultyFiles
 from .hosts import Host
@@ -23,7 +24,7 @@ from .lab import Lab, data_of, keep, outcome, read, same_place
 MIB = 1 << 20
 
 
-class VersionTests:
+class VersionTests(Kit):
     """Each upload is a new version and never changes another."""
 
     def test_versions_are_listed_newest_first_with_their_records(self, lab: Lab) -> None:
@@ -99,7 +100,7 @@ class VersionTests:
         versions = list(store.files.versions("file.bin"))
         assert len({version.version_id for version in versions}) == 3, "a version was lost"
         assert versions[0].version_id == receipt.version_id, "the last upload is not the newest"
-        assert data_of(lab.machine(), "file.bin", newest=True) == b"one"
+        assert data_of(lab.elsewhere(), "file.bin", newest=True) == b"one"
 
     def test_the_host_holds_what_was_uploaded_and_in_that_order(self, lab: Lab, host: Host) -> None:
         store = lab.files_machine()
@@ -136,7 +137,7 @@ class VersionTests:
         paths = [lab.file(b"thread %d " % number * 2000) for number in range(16)]
         with _eager_threads(), concurrent.futures.ThreadPoolExecutor(8) as pool:
             receipts = list(pool.map(lambda path: store.upload_file(path, "shared.bin"), paths))
-        files = lab.files_machine().files
+        files = lab.files_elsewhere().files
         for path, receipt in zip(paths, receipts, strict=True):
             got = read(files, "shared.bin", receipt.version_id)
             assert got == path.read_bytes(), (
@@ -152,7 +153,7 @@ class VersionTests:
         paths = [[lab.file(b"%d %d" % (process, number) * 999) for number in range(4)] for process in range(3)]
         work = [(machine, mine, "shared.bin") for machine, mine in zip(machines, paths, strict=True)]
         receipts = [one for each in children.in_children("spawn", children.upload_many, work) for one in each]
-        files = lab.files_machine().files
+        files = lab.files_elsewhere().files
         for path, receipt in zip((path for mine in paths for path in mine), receipts, strict=True):
             assert read(files, "shared.bin", receipt.version_id) == path.read_bytes(), "an id of another's bytes"
         listed = [version.version_id for version in files.versions("shared.bin")]
@@ -178,7 +179,7 @@ class VersionTests:
         receipts = [store.upload_file(lab.file(b"%d" % number), "file.bin") for number in range(4)]
         for number, receipt in enumerate(receipts):
             for pin in ({"sha1": receipt.sha1}, {"sha256": receipt.sha256}):
-                other = lab.files_machine()
+                other = lab.files_elsewhere()
                 other.files = faulty = FaultyFiles(other.files)
                 assert data_of(other, "file.bin", **pin) == b"%d" % number
                 reads = [call.version_id for call in faulty.calls if call.operation == "read"]
@@ -188,7 +189,7 @@ class VersionTests:
         store = lab.versioned()
         receipts = [store.upload_file(lab.file(b"%d" % number), "file.bin") for number in range(3)]
         for number, receipt in enumerate(receipts):
-            got = data_of(lab.machine(), "file.bin", version_id=receipt.version_id)
+            got = data_of(lab.elsewhere(), "file.bin", version_id=receipt.version_id)
             assert got == b"%d" % number, "a version id alone gave another version"
 
     def test_a_right_hash_with_a_wrong_version_id_warns_and_loads(
@@ -199,12 +200,12 @@ class VersionTests:
         for version_id in (second.version_id, "nonsense"):
             caplog.clear()
             with caplog.at_level(logging.WARNING, "storage_plugins"):
-                assert data_of(lab.machine(), "file.bin", version_id=version_id, sha1=first.sha1) == b"one"
+                assert data_of(lab.elsewhere(), "file.bin", version_id=version_id, sha1=first.sha1) == b"one"
             assert any(str(version_id) in told.getMessage() for told in caplog.records), "no warning names the wrong id"
 
     def test_a_hash_and_its_version_id_need_no_listing(self, lab: Lab) -> None:
         receipt = lab.versioned().upload_file(lab.file(b"one"), "file.bin")
-        other = lab.files_machine()
+        other = lab.files_elsewhere()
         other.files = FaultyFiles(other.files, lambda call: Fault(refuse=True) if call.operation != "read" else None)
         assert data_of(other, "file.bin", version_id=receipt.version_id, sha256=receipt.sha256) == b"one"
 
@@ -239,7 +240,7 @@ class VersionTests:
         source = lab.source(b"by hand")
         store = lab.files_machine()
         assert data_of(store, "file.bin", sha1=source.sha1) == b"by hand"
-        assert data_of(lab.machine(), "file.bin", newest=True) == b"by hand"
+        assert data_of(lab.elsewhere(), "file.bin", newest=True) == b"by hand"
         assert "file.bin" in store.file_names()
 
     def test_a_receipt_of_what_is_there_already_is_its_own(self, lab: Lab) -> None:
