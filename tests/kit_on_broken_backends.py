@@ -4,7 +4,7 @@ import pytest
 from broken_backend import MUTATIONS
 from folder_backend import TOKEN
 
-from storage_plugins.testing import BackendTests, Host
+from storage_plugins.testing import BackendTests, Host, UnversionedTests
 
 
 class FolderHost(Host):
@@ -40,7 +40,7 @@ class TestHealthy(BackendTests):
         return FolderHost(tmp_path / "root")
 
 
-class TestHealthyWithoutVersions(BackendTests):
+class TestHealthyWithoutVersions(UnversionedTests):
     @pytest.fixture
     def host(self, tmp_path):
         return FolderHost(tmp_path / "root", versions=False)

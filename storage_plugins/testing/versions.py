@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
+import functools
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage_plugins import AlreadyExists, AssemblyNotFound
+from storage_plugins import AlreadyExists, AssemblyNotFound, Source
 
 from . import children
 from .assemblies import make_assembly
@@ -121,11 +124,10 @@ class VersionTests(Kit):
         if not files.creates_safely():
             pytest.skip("it does not say creates_safely(): racing first uploads may replace each other")
         for round_ in range(3):
-            key, sources = f"race{round_}.bin", [lab.source(b"%d" % number * 999) for number in range(6)]
+            key, sources = f"race{round_}.bin", _meeting([lab.source(b"%d" % number * 999) for number in range(6)])
             with _eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
-                done = list(
-                    pool.map(lambda source, key=key: outcome(lambda: keep(files, key, source, if_absent=True)), sources)
-                )
+                calls = [functools.partial(keep, files, key, source, if_absent=True) for source in sources]
+                done = list(pool.map(outcome, calls))
             lost = [isinstance(each, AlreadyExists) for each in done]
             assert lost.count(False) == 1, f"{lost.count(False)} of 6 creations of one key succeeded: {done}"
             assert read(files, key) == sources[lost.index(False)].path.read_bytes(), "a loser's bytes are there"
@@ -133,18 +135,16 @@ class VersionTests(Kit):
     # races
 
     def test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes(self, lab: Lab) -> None:
-        store = lab.versioned()
-        paths = [lab.file(b"thread %d " % number * 2000) for number in range(16)]
-        with _eager_threads(), concurrent.futures.ThreadPoolExecutor(8) as pool:
-            receipts = list(pool.map(lambda path: store.upload_file(path, "shared.bin"), paths))
-        files = lab.files_elsewhere().files
-        for path, receipt in zip(paths, receipts, strict=True):
-            got = read(files, "shared.bin", receipt.version_id)
-            assert got == path.read_bytes(), (
-                f"version {receipt.version_id} is not of the bytes whose upload it answered"
-            )
-        listed = [version.version_id for version in files.versions("shared.bin")]
-        assert sorted(map(str, listed)) == sorted(str(receipt.version_id) for receipt in receipts), "versions were lost"
+        files = lab.versioned().files
+        for round_ in range(3):
+            key, sources = f"race{round_}.bin", _meeting([lab.source(b"%d" % number * 999) for number in range(6)])
+            with _eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
+                ids = list(pool.map(functools.partial(keep, files, key), sources))
+            for version_id, source in zip(ids, sources, strict=True):
+                got = read(files, key, version_id)
+                assert got == source.path.read_bytes(), f"{version_id} is not of the bytes whose upload it answered"
+            listed = [str(version.version_id) for version in files.versions(key)]
+            assert sorted(listed) == sorted(map(str, ids)), "versions were lost"
 
     def test_processes_that_upload_at_once_each_get_the_id_of_their_own_bytes(self, lab: Lab, host: Host) -> None:
         if not host.across_processes:
@@ -161,16 +161,18 @@ class VersionTests(Kit):
 
     def test_what_another_writer_did_is_seen_at_once(self, lab: Lab) -> None:
         mine, theirs = lab.versioned(), lab.versioned()
-        for number in range(3):
+        made: list[str | None] = []
+        for number in range(4):
             mine.identifiers(), mine.versions("X"), mine.files.newest("assy_X.nc")
-            receipt = theirs.upload(make_assembly(number), "X")
+            made.insert(0, theirs.upload(make_assembly(number), "X").version_id)
             theirs.upload(make_assembly(number), f"Y{number}")
-            assert mine.versions("X")[0].version_id == receipt.version_id, "an old list of versions was given"
+            assert [version.version_id for version in mine.versions("X")] == made, "an old list of versions was given"
             assert mine.identifiers() == sorted(["X", *(f"Y{n}" for n in range(number + 1))]), (
                 "an old listing was given"
             )
             assert differences(mine.load("X", newest=True), make_assembly(number)) == [], "an old version was given"
-            assert mine.upload(make_assembly(number), "X").version_id == receipt.version_id
+            assert mine.upload(make_assembly(number), "X").version_id == made[0]
+            mine, theirs = theirs, mine  # by turns
 
     # pins
 
@@ -248,6 +250,20 @@ class VersionTests(Kit):
         receipt = store.upload(make_assembly(), "X")
         again = lab.files_machine().upload(make_assembly(), "X")
         assert same_place(again, receipt)
+
+
+def _meeting(sources: list[Source]) -> list[Source]:
+    """Return sources that wait for each other at their end, so that their uploads are finished at the same moment.
+
+    A backend that takes one after the other has them go on after half a second.
+    """
+    barrier = threading.Barrier(len(sources))
+
+    def meet(_: int) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(0.5)
+
+    return [dataclasses.replace(source, progress=meet) for source in sources]
 
 
 @contextlib.contextmanager

@@ -205,6 +205,7 @@ class DescribesTheNewest(FolderFiles):
 class LooksLater(FolderFiles):
     def put(self, key, source, **options):
         super().put(key, source, **options)
+        threading.Event().wait(0.01)  # what a network takes
         return self.newest(key).version_id
 
 
