@@ -74,7 +74,7 @@ class TestLocal(BackendTests):
 
 class S3Host(Host):
     def __init__(self, server, client, bucket):
-        self.bucket, self.client = bucket, client
+        self.kind, self.bucket, self.client = server.kind, bucket, client
         self.settings = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": server.url, "publish_by": "acl"}
         self.secrets = server.owner[1:]
 
@@ -88,6 +88,8 @@ class S3Host(Host):
         self.client.put_object(Bucket=self.bucket, Key=f"brain/{key}", Body=data)
 
     def damage(self, key, number, data):
+        if self.kind != "moto":
+            super().damage(key, number, data)
         held = get_backend("s3")["123456789012"]["aws"].buckets[self.bucket].keys.getlist(f"brain/{key}")[number]
         held.value = data
 
@@ -110,6 +112,11 @@ class TestS3(BackendTests):
     @pytest.fixture
     def host(self, s3_server, s3_client, bucket):
         return S3Host(s3_server, s3_client, bucket)
+
+    def test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes(self, lab, s3_server):
+        if s3_server.kind == "moto":
+            pytest.skip("moto loses versions that are put at the same moment; see STORAGE_PLUGINS_TEST_S3")
+        super().test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes(lab)
 
 
 class TestS3WithoutVersions(UnversionedTests):

@@ -35,13 +35,16 @@ class NameTests(Kit):
         for seed, prefix in enumerate(prefixes):
             assert differences(lab.elsewhere().load("X", assembly_prefix=prefix), make_assembly(seed)) == []
 
-    @pytest.mark.parametrize(("first", "second"), [("a_b", "a.b"), ("a.b", "A.b")])
-    def test_a_name_too_close_to_another_is_refused(self, first: str, second: str, lab: Lab) -> None:
-        store = lab.files_machine()
-        store.upload(make_assembly(1), first)
+    def test_a_name_too_close_to_another_is_refused(self, lab: Lab) -> None:
+        store, other = lab.files_machine(), lab.machine()
+        for first, second in (("a_b", "a.b"), ("c.d", "C.d"), ("x.Y", "x.y")):
+            store.upload(make_assembly(1), first)
+            with lab.left_as_it_was(store), pytest.raises(IdentifierCollision):
+                other.upload(make_assembly(2), second)
+        store.upload(make_assembly(1), "raw_X", assembly_prefix="ceiling_")
         with lab.left_as_it_was(store), pytest.raises(IdentifierCollision):
-            lab.machine().upload(make_assembly(2), second)
-        assert lab.elsewhere().identifiers() == [first]
+            other.upload(make_assembly(2), "X", assembly_prefix="ceiling_raw_")
+        assert lab.elsewhere().identifiers() == ["a_b", "c.d", "x.Y"]
 
     def test_a_name_is_not_found_in_another_case(self, lab: Lab) -> None:
         lab.files_machine().upload(make_assembly(), "Case")
