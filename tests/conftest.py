@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray as xr
 from memory_files import MemoryFiles
@@ -21,6 +20,7 @@ import storage_plugins
 from storage_plugins.cache import Cache
 from storage_plugins.config import StoreEntry
 from storage_plugins.file_store import FileStore
+from storage_plugins.testing.assemblies import make_assembly
 
 _numbers = itertools.count()
 
@@ -44,22 +44,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def assembly() -> xr.DataArray:
     return make_assembly()
-
-
-def make_assembly(seed: int = 0) -> xr.DataArray:
-    """Presentation by neuroid, each with a MultiIndex, as Brain-Score's are."""
-    return xr.DataArray(
-        np.random.default_rng(seed).normal(size=(6, 3)),
-        dims=("presentation", "neuroid"),
-        coords={
-            "stimulus_id": ("presentation", list("aabbcc")),
-            "repetition": ("presentation", [0, 1, 0, 1, 0, 1]),
-            "neuroid_id": ("neuroid", ["n1", "n2", "n3"]),
-            "region": ("neuroid", ["IT", "IT", "V4"]),
-        },
-        name="rates",
-        attrs={"note": "made up"},
-    ).set_index(presentation=["stimulus_id", "repetition"], neuroid=["neuroid_id", "region"])
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,22 @@
 """A backend whose host is a dictionary, and which can be told to refuse: a third party's smallest one."""
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from storage_plugins import AccessDenied, AssemblyNotFound, Content, FileOperations, Source, StoreUnavailable, Version
+from storage_plugins import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    Content,
+    FileOperations,
+    Source,
+    StoreUnavailable,
+    Version,
+)
+
+_lock = threading.Lock()
 
 
 @dataclasses.dataclass
@@ -27,7 +39,11 @@ class MemoryFiles(FileOperations):
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         self._answer()
-        return self.add(key, b"".join(source.blocks()), metadata)
+        data = b"".join(source.blocks())
+        with _lock:
+            if if_absent and key in self.held:
+                raise AlreadyExists(f"there is a {key}")
+            return self.add(key, data, metadata)
 
     def add(
         self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, version_id: str | None = None

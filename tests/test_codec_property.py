@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from assemblies import EXPLICIT_INDEXES, assemblies, changes, differences, multi_indexes, texts, with_index
+from assemblies import changes
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from storage_plugins import EncodingError, codec
+from storage_plugins.testing.assemblies import EXPLICIT_INDEXES, assemblies, multi_indexes, texts, with_index
+from storage_plugins.testing.comparison import differences
 
 # xarray makes garbage of a missing value in a level of ints, at printing too
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")

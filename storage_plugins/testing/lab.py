@@ -1,0 +1,188 @@
+"""The machines of a lab: each has a ``storage.yaml``, receipts and a cache of its own, and all mean one place."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+
+import pytest
+import yaml
+
+import storage_plugins
+from storage_plugins import FileOperations, Receipt, Source, Store, Version
+from storage_plugins.protocol import record
+
+from .hosts import Host
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from storage_plugins.file_store import FileStore
+
+T = TypeVar("T")
+_NO_FILES = "this backend brings a store of its own, not files"
+
+
+class Lab:
+    """Opens stores of a host's place, each as on a new machine.
+
+    Args:
+        folder: an empty folder for the machines.
+        host: whose settings are used.
+        patch: pytest's, for the environment variables that name the cache.
+    """
+
+    def __init__(self, folder: Path, host: Host, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.host = host
+        self._patch = patch
+        self._numbers = itertools.count(1)
+        self._reader: Store | None = None
+        self._files: FileOperations | None = None
+        for name in ("STORAGE_PLUGINS_STORE", "STORAGE_PLUGINS_CONFIG"):
+            patch.delenv(name, raising=False)
+        patch.setenv("BRAINIO_HOME", str(folder / "no-brainio"))
+
+    def machine(self, settings: Mapping[str, Any] | None = None) -> Store:
+        """Open the place (or another one, by its ``settings``) on a machine that never saw it."""
+        folder = self._new_folder()
+        path = folder / "storage.yaml"
+        text = yaml.safe_dump({"stores": {"lab": dict(self.host.settings if settings is None else settings)}})
+        path.write_text(text, encoding="utf-8")
+        self._patch.setenv("STORAGE_PLUGINS_CACHE", str(folder / "cache"))
+        return storage_plugins.open_store(config=path)
+
+    def files_machine(self, settings: Mapping[str, Any] | None = None) -> FileStore:
+        """Open as `machine`, and skip the test where the store does not consist of files."""
+        store = self.machine(settings)
+        if not is_file_store(store):
+            pytest.skip(_NO_FILES)
+        return store
+
+    def elsewhere(self) -> Store:
+        """Return a store that only reads, with an empty cache and without receipts: as a new machine, but sooner.
+
+        It is one store, whose clients stay connected; stores that are no files are opened anew.
+        """
+        if self._reader is None:
+            self._reader = self.machine()
+        if not is_file_store(self._reader):
+            return self.machine()
+        return self.files_elsewhere()
+
+    def files_elsewhere(self) -> FileStore:
+        """Do as `elsewhere`, and skip the test where the store does not consist of files."""
+        from storage_plugins.cache import Cache
+        from storage_plugins.receipts import Receipts
+
+        if self._reader is None:
+            self._reader = self.files_machine()
+        if not is_file_store(self._reader):
+            pytest.skip(_NO_FILES)
+        if self._files is None:
+            self._files = self._reader.files
+        folder = self._new_folder()
+        self._reader.files = self._files
+        self._reader.cache = Cache([folder], own=folder)
+        self._reader.receipts = Receipts(None)
+        return self._reader
+
+    def versioned(self) -> FileStore:
+        """Open as `files_machine`, and skip the test where no versions are kept."""
+        store = self.files_machine()
+        if not store.files.keeps_versions():
+            pytest.skip("the store does not say that it keeps versions")
+        return store
+
+    def unversioned(self) -> FileStore:
+        """Open as `files_machine`, and skip the test where versions are kept."""
+        store = self.files_machine()
+        if store.files.keeps_versions():
+            pytest.skip("the store keeps versions")
+        return store
+
+    def file(self, data: bytes, name: str = "file.bin") -> Path:
+        """Return a new local file with these bytes."""
+        path = self._new_folder() / name
+        path.write_bytes(data)
+        return path
+
+    def source(self, data: bytes) -> Source:
+        """Return a new local file with these bytes, hashed, as `FileOperations.put` takes it."""
+        return Source.of(self.file(data))
+
+    @contextlib.contextmanager
+    def left_as_it_was(self, store: Store) -> Iterator[None]:
+        """Fail if the block leaves other versions or names at the place than there were."""
+        before = _contents(store)
+        yield
+        assert _contents(store) == before, "a refused call changed what is at the place"
+
+    def _new_folder(self) -> Path:
+        folder = self.folder / f"{next(self._numbers)}"
+        folder.mkdir(parents=True)
+        return folder
+
+
+def is_file_store(store: Store) -> TypeGuard[FileStore]:
+    """Whether a store consists of files."""
+    from storage_plugins.file_store import FileStore
+
+    return isinstance(store, FileStore)
+
+
+def metadata_of(source: Source, key: str, identifier: str | None = None) -> dict[str, str]:
+    """Return the metadata that the core would give with ``source``."""
+    return record(
+        identifier=identifier or key,
+        assembly_prefix=None,
+        sha1=source.sha1,
+        sha256=source.sha256,
+        size=source.size,
+        content_digest=None,
+    )
+
+
+def keep(files: FileOperations, key: str, source: Source, *, if_absent: bool = False) -> str | None:
+    """Put a file as the core does."""
+    return files.put(key, source, metadata=metadata_of(source, key), if_absent=if_absent)
+
+
+def read(files: FileOperations, key: str, version_id: str | None = None, **options: Any) -> bytes:
+    """Read a file's bytes, or some of them."""
+    with files.read(key, version_id, **options) as content:
+        return b"".join(content.blocks)
+
+
+def data_of(store: Store, name: str, **pin: Any) -> bytes:
+    """Fetch a file and return its bytes."""
+    return store.fetch(name, **pin).read_bytes()
+
+
+def same_place(one: Receipt, other: Receipt | Version) -> bool:
+    """Whether two records are of one version."""
+    return (one.version_id, one.sha256) == (other.version_id, other.sha256)
+
+
+def outcome(call: Callable[[], T]) -> T | BaseException:
+    """Return what a call returns, or what it raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
+def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether nothing differs but how it is held in memory."""
+    from .comparison import differences
+
+    return not differences(one, other)
+
+
+def _contents(store: Store) -> object:
+    if not is_file_store(store):
+        return None
+    return {key: [(v.version_id, v.sha256) for v in store.files.versions(key)] for key in store.files.keys("")}

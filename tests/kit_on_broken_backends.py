@@ -1,0 +1,60 @@
+"""The kit's classes for a small right backend and for each broken one, run by test_kit_catches.py."""
+
+import pytest
+from broken_backend import MUTATIONS
+from folder_backend import TOKEN
+
+from storage_plugins.testing import BackendTests, Host, UnversionedTests
+
+
+class FolderHost(Host):
+    secrets = (TOKEN,)
+
+    def __init__(self, root, **settings):
+        self.files = root / "files"
+        self.settings = {"backend": "broken", "root": str(root), "token": TOKEN, **settings}
+
+    def get(self, key):
+        return [path.read_bytes() for path in sorted((self.files / key).glob("*/data"))]
+
+    def put(self, key, data):
+        (self.files / key / "000001").mkdir(parents=True)
+        (self.files / key / "000001" / "data").write_bytes(data)
+
+    def damage(self, key, number, data):
+        sorted((self.files / key).glob("*/data"))[number].write_bytes(data)
+
+    def names(self):
+        return [str(path) for path in self.files.parent.rglob("*") if path.is_file()]
+
+    def unreachable(self):
+        return {**self.settings, "host": "closed"}
+
+    def denied(self):
+        return {**self.settings, "token": "a-strangers-token"}
+
+
+class TestHealthy(BackendTests):
+    @pytest.fixture
+    def host(self, tmp_path):
+        return FolderHost(tmp_path / "root")
+
+
+class TestHealthyWithoutVersions(UnversionedTests):
+    @pytest.fixture
+    def host(self, tmp_path):
+        return FolderHost(tmp_path / "root", versions=False)
+
+
+class Broken(BackendTests):
+    mutation: str
+    shortest = False
+
+    @pytest.fixture
+    def host(self, tmp_path):
+        versions = MUTATIONS[self.mutation].versions
+        return FolderHost(tmp_path / "root", mutation=self.mutation, versions=versions)
+
+
+for name in MUTATIONS:
+    globals()[f"Test{name}"] = type(f"Test{name}", (Broken,), {"mutation": name})

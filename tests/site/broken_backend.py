@@ -1,0 +1,574 @@
+"""Backends that each break one rule, as authors do. `MUTATIONS` says how, and which test of the kit is to see it."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import logging
+import threading
+from typing import NamedTuple
+
+from folder_backend import BLOCK, Client, FolderFiles, FolderSettings
+
+import storage_plugins
+from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError
+
+
+class Mutation(NamedTuple):
+    does: str
+    files: type[FolderFiles]
+    seen_by: str  # the kit's test
+    versions: bool
+
+
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(does: str, seen_by: str, *, versions: bool = True):
+    def register(files):
+        MUTATIONS[files.__name__] = Mutation(does, files, seen_by, versions)
+        return files
+
+    return register
+
+
+class BrokenSettings(FolderSettings):
+    mutation: str = ""
+
+
+def make(settings: BrokenSettings) -> FolderFiles:
+    return MUTATIONS[settings.mutation].files(settings) if settings.mutation else FolderFiles(settings)
+
+
+@storage_plugins.hookimpl
+def storage_plugins_backend() -> storage_plugins.Backend:
+    return storage_plugins.Backend(name="broken", settings=BrokenSettings, files=make)
+
+
+# writing
+
+
+@mutation("writes in place, without a rename", "test_an_upload_that_breaks_in_the_middle_changes_nothing")
+class WritesInPlace(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        number = max(self.numbers(key), default=0) + 1
+        if only == 1 and number != 1:
+            raise AlreadyExists(f"there is a {key}")
+        folder = self.folder(key) / f"{number:06d}"
+        folder.mkdir(parents=True)
+        self.write(folder, source, metadata)
+        return number
+
+
+@mutation("keeps what was sent before a break", "test_an_upload_that_breaks_in_the_middle_changes_nothing")
+class KeepsHalves(FolderFiles):
+    def write(self, folder, source, metadata):
+        with (folder / "data").open("wb") as file, contextlib.suppress(BaseException):
+            for block in source.blocks(1024):
+                file.write(block)
+        self.describe(folder, metadata)
+
+
+@mutation(
+    "leaves its temporary file behind when it fails", "test_an_upload_that_breaks_in_the_middle_leaves_nothing_behind"
+)
+class LeaksTemporary(FolderFiles):
+    def write(self, folder, source, metadata):
+        with (self.root / f"{folder.name}.part").open("wb") as file:
+            for block in source.blocks():
+                file.write(block)
+        (self.root / f"{folder.name}.part").rename(folder / "data")
+        self.describe(folder, metadata)
+
+
+@mutation("leaves a temporary file behind each time", "test_an_upload_leaves_nothing_unfinished_behind")
+class LeaksAlways(FolderFiles):
+    def put(self, key, source, **options):
+        for number in range(9):
+            (self.root / f"{source.sha256}{number}{id(source)}.part").touch()
+        return super().put(key, source, **options)
+
+    def ask(self):
+        self.root.mkdir(exist_ok=True)
+        super().ask()
+
+
+@mutation("swallows the error of a file that changed", "test_a_file_changed_while_it_is_uploaded_is_refused")
+class SwallowsErrors(FolderFiles):
+    def write(self, folder, source, metadata):
+        (folder / "data").write_bytes(source.path.read_bytes())
+        with contextlib.suppress(StorageError):
+            super().write(folder, source, metadata)
+        self.describe(folder, metadata)
+
+
+@mutation("keeps the first MiB", "test_files_of_any_size_come_back")
+class Truncates(FolderFiles):
+    def write(self, folder, source, metadata):
+        super().write(folder, source, metadata)
+        with (folder / "data").open("r+b") as file:
+            file.truncate(min(source.size, BLOCK))
+
+
+@mutation("keeps the parts in the order in which threads finish them", "test_files_of_any_size_come_back")
+class SwapsParts(FolderFiles):
+    def write(self, folder, source, metadata):
+        last = threading.Event()
+        blocks = list(source.blocks())
+
+        def send(number):
+            if number < len(blocks) - 1:
+                last.wait(10)
+            with (folder / "data").open("ab") as file:
+                file.write(blocks[number])
+            last.set()
+
+        (folder / "data").touch()
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            list(pool.map(send, range(len(blocks))))
+        self.describe(folder, metadata)
+
+
+@mutation("refuses empty files", "test_files_of_any_size_come_back")
+class RefusesEmpty(FolderFiles):
+    def put(self, key, source, **options):
+        if not source.size:
+            raise StorageError("nothing to upload")
+        return super().put(key, source, **options)
+
+
+@mutation("holds a whole upload in memory", "test_a_large_file_needs_little_memory")
+class UploadsInMemory(FolderFiles):
+    def write(self, folder, source, metadata):
+        (folder / "data").write_bytes(b"".join(source.blocks()))
+        self.describe(folder, metadata)
+
+
+@mutation("holds a whole download in memory", "test_a_large_file_needs_little_memory")
+class DownloadsInMemory(FolderFiles):
+    def blocks(self, path, start, stop):
+        yield path.read_bytes()[start:stop]
+
+
+# versions
+
+
+@mutation("writes over the version that is there", "test_every_version_stays_as_it_was")
+class Overwrites(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        if only == 1 or not self.numbers(key):
+            return super().claim(key, source, metadata, only=1)
+        self.write(self.folder(key) / "000001", source, metadata)
+        return 1
+
+
+@mutation("says that it keeps versions, and does not", "test_every_version_stays_as_it_was")
+class SaysItKeepsVersions(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        number = super().claim(key, source, metadata, only)
+        for older in self.numbers(key):
+            if older < number:
+                self.data(key, older).parent.rename(self.root / "unfinished" / f"{key}{older}")
+        return number
+
+
+@mutation("reads the newest for any version", "test_every_version_stays_as_it_was")
+class ReadsTheNewest(FolderFiles):
+    def find(self, key, version_id):
+        super().find(key, version_id)
+        return super().find(key, None)
+
+
+@mutation("reads the newest for a version that is not there", "test_an_unknown_version_is_not_found")
+class ReadsTheNewestIfUnknown(FolderFiles):
+    def find(self, key, version_id):
+        try:
+            return super().find(key, version_id)
+        except AssemblyNotFound:
+            return super().find(key, None)
+
+
+@mutation(
+    "claims a read of the newest to be of the version asked for",
+    "test_the_answer_to_a_read_is_of_the_version_asked_for",
+)
+class DescribesTheNewest(FolderFiles):
+    def read(self, key, version_id=None, **options):
+        content = super().read(key, version_id, **options)
+        return Content(self.newest(key), content.blocks)
+
+
+@mutation(
+    "takes the version id from a look after the write",
+    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+)
+class LooksLater(FolderFiles):
+    def put(self, key, source, **options):
+        super().put(key, source, **options)
+        threading.Event().wait(0.01)  # what a network takes
+        return self.newest(key).version_id
+
+
+@mutation(
+    "looks for a free number and then takes it", "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes"
+)
+class NumbersByLooking(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        number = max(self.numbers(key), default=0) + 1
+        if only == 1 and number != 1:
+            raise AlreadyExists(f"there is a {key}")
+        threading.Event().wait(0.01)  # what a network takes
+        folder = self.folder(key) / f"{number:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write(folder, source, metadata)
+        return number
+
+
+@mutation("numbers versions by a count of its own", "test_what_another_writer_did_is_seen_at_once")
+class CountsForItself(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        self.counts = getattr(self, "counts", {})
+        number = self.counts[key] = self.counts.get(key, 0) + 1
+        folder = self.folder(key) / f"{number:06d}"
+        if only == 1 and folder.exists():
+            raise AlreadyExists(f"there is a {key}")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write(folder, source, metadata)
+        return number
+
+
+@mutation("lists versions oldest first", "test_versions_are_listed_newest_first_with_their_records")
+class OldestFirst(FolderFiles):
+    def versions(self, key):
+        return super().versions(key)[::-1]
+
+
+@mutation("lists versions in the order of words: v10 before v2", "test_a_long_history_is_complete")
+class OrdersAsWords(FolderFiles):
+    def versions(self, key):
+        return sorted(super().versions(key), key=lambda version: version.version_id, reverse=True)
+
+
+@mutation("lists the last 20 versions", "test_a_long_history_is_complete")
+class ListsFewVersions(FolderFiles):
+    def versions(self, key):
+        return super().versions(key)[:20]
+
+
+@mutation("takes bytes it has seen for a version it has", "test_going_back_to_earlier_bytes_is_a_new_version")
+class Deduplicates(FolderFiles):
+    def put(self, key, source, **options):
+        same = [version for version in self.versions(key) if version.sha256 == source.sha256]
+        return same[0].version_id if same else super().put(key, source, **options)
+
+
+@mutation("gives version ids of 40 hexadecimal digits", "test_a_version_id_is_a_word_and_no_hash")
+class IdsLikeHashes(FolderFiles):
+    def id(self, number):
+        return f"{number:040x}"
+
+    def number(self, version_id):
+        return int(version_id, 16) if version_id.isalnum() and len(version_id) == 40 else 0
+
+
+@mutation("does not look whether the key is there", "test_a_put_if_absent_leaves_what_is_there")
+class IgnoresIfAbsent(FolderFiles):
+    def put(self, key, source, *, metadata, if_absent):
+        return super().put(key, source, metadata=metadata, if_absent=False)
+
+
+@mutation(
+    "looks whether the key is there, then writes, and says that this is safe", "test_of_racing_creations_one_wins"
+)
+class LooksThenWrites(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        if only == 1 and self.numbers(key):
+            raise AlreadyExists(f"there is a {key}")
+        threading.Event().wait(0.01)  # what a network takes
+        return super().claim(key, source, metadata)
+
+
+# records
+
+
+@mutation("keeps no metadata", "test_records_lead_to_the_version_with_a_hash_without_receipts")
+class LosesMetadata(FolderFiles):
+    def describe(self, folder, metadata):
+        super().describe(folder, {})
+
+
+@mutation("records a wrong sha256", "test_versions_are_listed_newest_first_with_their_records")
+class WrongRecord(FolderFiles):
+    def describe(self, folder, metadata):
+        super().describe(folder, {**metadata, "sha256": metadata["sha256"][::-1]})
+
+
+@mutation("turns metadata to lower case", "test_identifiers_are_listed_as_they_were_given")
+class LowersMetadata(FolderFiles):
+    def describe(self, folder, metadata):
+        super().describe(folder, {key: value.lower() for key, value in metadata.items()})
+
+
+@mutation("gives dates without a time zone", "test_versions_are_dated")
+class NaiveDates(FolderFiles):
+    def version(self, key, number):
+        version = super().version(key, number)
+        return dataclasses.replace(version, created=version.created and version.created.replace(tzinfo=None))
+
+
+@mutation("tells no sizes", "test_any_history_is_told_as_it_was")
+class ForgetsSizes(FolderFiles):
+    def version(self, key, number):
+        return dataclasses.replace(super().version(key, number), size=None)
+
+
+# reading
+
+
+@mutation("reads from the beginning whatever part is asked for", "test_any_part_of_a_file_can_be_read")
+class IgnoresStart(FolderFiles):
+    def blocks(self, path, start, stop):
+        return super().blocks(path, 0, stop)
+
+
+@mutation("reads to the end whatever part is asked for", "test_any_part_of_a_file_can_be_read")
+class IgnoresStop(FolderFiles):
+    def blocks(self, path, start, stop):
+        return super().blocks(path, start, None)
+
+
+@mutation("takes stop for the last byte that is wanted", "test_any_part_of_a_file_can_be_read")
+class InclusiveStop(FolderFiles):
+    def blocks(self, path, start, stop):
+        return super().blocks(path, start, stop if stop is None else stop + 1)
+
+
+@mutation("tells the part's size as the file's", "test_any_part_of_a_file_can_be_read")
+class SizeOfThePart(FolderFiles):
+    def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
+        content = super().read(key, version_id, start=start, stop=stop, if_match=if_match)
+        return Content(dataclasses.replace(content.version, size=content.version.size - start), content.blocks)
+
+
+@mutation("reads with one file handle for all", "test_a_read_that_is_left_in_the_middle_disturbs_no_other")
+class SharesHandles(FolderFiles):
+    def blocks(self, path, start, stop):
+        handles = vars(self).setdefault("handles", {})
+        file = handles.setdefault(path, path.open("rb"))
+        if not file.tell():
+            file.seek(start)
+        while block := file.read(BLOCK):
+            yield block
+        file.seek(0)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "handles": {}}
+
+
+@mutation("ignores if_match", "test_a_part_of_other_bytes_by_now_is_refused", versions=False)
+class IgnoresIfMatch(FolderFiles):
+    def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
+        return super().read(key, version_id, start=start, stop=stop)
+
+
+@mutation("replaces what nobody has seen", "test_a_replacement_of_what_was_not_seen_is_refused", versions=False)
+class IgnoresSeen(FolderFiles):
+    def replace(self, key, source, *, metadata, seen):
+        super().replace(key, source, metadata=metadata, seen=self.newest(key))
+
+
+@mutation(
+    "gives the files that were replaced no place", "test_replaced_bytes_stay_loadable_by_their_hash", versions=False
+)
+class LosesReplaced(FolderFiles):
+    def put(self, key, source, *, metadata, if_absent):
+        if "/" not in key:
+            return super().put(key, source, metadata=metadata, if_absent=if_absent)
+        return None
+
+
+# names
+
+
+@mutation("lists 100 names at most", "test_a_long_listing_is_complete")
+class ListsFew(FolderFiles):
+    def keys(self, prefix=""):
+        return super().keys(prefix)[:100]
+
+
+@mutation("lists each page's last name again on the next", "test_a_long_listing_is_complete")
+class ListsTwice(FolderFiles):
+    def keys(self, prefix=""):
+        names = super().keys(prefix)
+        return [name for at in range(0, len(names), 99) for name in names[at : at + 100]]
+
+
+@mutation("lists a name for each of its versions", "test_keys_are_listed_once_and_by_what_they_begin_with")
+class ListsVersionsAsNames(FolderFiles):
+    def keys(self, prefix=""):
+        return [name for name in super().keys(prefix) for _ in self.numbers(name)]
+
+
+@mutation("ignores the prefix", "test_keys_are_listed_once_and_by_what_they_begin_with")
+class IgnoresPrefix(FolderFiles):
+    def keys(self, prefix=""):
+        return super().keys("")
+
+
+@mutation("keeps a listing", "test_what_another_writer_did_is_seen_at_once")
+class StaleListing(FolderFiles):
+    def keys(self, prefix=""):
+        known = vars(self).setdefault("known", {})
+        if not known.get(prefix):
+            known[prefix] = super().keys(prefix)
+        return known[prefix]
+
+
+@mutation("keeps a list of versions", "test_what_another_writer_did_is_seen_at_once")
+class StaleVersions(FolderFiles):
+    def versions(self, key):
+        known = vars(self).setdefault("known", {})
+        if not known.get(key):
+            known[key] = super().versions(key)
+        return known[key]
+
+    def put(self, key, source, **options):
+        vars(self).setdefault("known", {}).pop(key, None)
+        return super().put(key, source, **options)
+
+
+@mutation("ignores case", "test_identifiers_are_listed_as_they_were_given")
+class IgnoresCase(FolderFiles):
+    def folder(self, key):
+        return super().folder(key.lower())
+
+
+@mutation("cuts long names", "test_files_of_all_allowed_names_are_kept_and_listed")
+class CutsNames(FolderFiles):
+    def folder(self, key):
+        return super().folder(key[:200])
+
+
+# errors
+
+
+@mutation("raises KeyError for what is not there", "test_what_is_not_there_is_not_found")
+class RaisesKeyError(FolderFiles):
+    def find(self, key, version_id):
+        try:
+            return super().find(key, version_id)
+        except AssemblyNotFound:
+            raise KeyError(key) from None
+
+
+@mutation("lets the SDK's errors out", "test_every_file_operation_tells_that_the_host_does_not_answer")
+class LetsErrorsOut(FolderFiles):
+    def ask(self):
+        if self.settings.host == "closed":
+            raise ConnectionRefusedError(111, "Connection refused")
+        super().ask()
+
+
+@mutation("takes silence for an empty host", "test_a_host_that_does_not_answer_is_unavailable")
+class SilenceIsEmpty(FolderFiles):
+    def keys(self, prefix=""):
+        return [] if self.settings.host == "closed" else super().keys(prefix)
+
+
+@mutation("says that what is forbidden is missing", "test_somebody_who_may_not_is_told_whom_to_ask")
+class ForbiddenIsMissing(FolderFiles):
+    def ask(self):
+        try:
+            super().ask()
+        except AccessDenied:
+            raise AssemblyNotFound("there is nothing of that name") from None
+
+
+# secrets and people
+
+
+@mutation("shows the token in its repr", "test_secrets_are_shown_nowhere")
+class SecretInRepr(FolderFiles):
+    def __repr__(self):
+        return f"<files with {self.settings.token.get_secret_value()}>"
+
+
+@mutation("shows the token in an error", "test_secrets_are_shown_nowhere")
+class SecretInError(FolderFiles):
+    def find(self, key, version_id):
+        try:
+            return super().find(key, version_id)
+        except AssemblyNotFound as error:
+            raise AssemblyNotFound(f"{error} (asked with {vars(self._client)})") from None
+
+
+@mutation("logs the token", "test_secrets_are_shown_nowhere")
+class SecretInLog(FolderFiles):
+    def ask(self):
+        super().ask()
+        logging.getLogger("folder").debug("headers: Authorization: Bearer %s", self._client.token)
+
+
+@mutation("pickles the token", "test_secrets_are_shown_nowhere")
+class SecretInPickle(FolderFiles):
+    def __getstate__(self):
+        return {**vars(self), "_client": None}
+
+
+@mutation("names itself by an address of this process", "test_an_address_names_the_place_for_everybody")
+class AddressOfItsOwn(FolderFiles):
+    @functools.cached_property
+    def address(self):
+        return f"folder:{id(self)}"
+
+
+@mutation("reads private data for everybody", "test_readers_without_credentials_see_nothing_private")
+class AnonymousSeesAll(FolderFiles):
+    def anonymous(self):
+        return self
+
+
+@mutation("publishes all that is there", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+class PublishesAll(FolderFiles):
+    def publish(self, key, version_id):
+        for name in self.keys():
+            super().publish(name, None)
+        return version_id
+
+
+@mutation("does not take back what was published", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+class StaysPublic(FolderFiles):
+    def unpublish(self, key, version_id):
+        pass
+
+
+# threads, processes, machines
+
+
+@mutation("cannot be pickled", "test_files_survive_a_pickle")
+class NotPicklable(FolderFiles):
+    def __init__(self, settings, *, anonymous=False):
+        super().__init__(settings, anonymous=anonymous)
+        self.lock = threading.Lock()
+
+
+@mutation("shares its client with a forked child", "test_a_store_in_use_works_in_a_child_process")
+class SharesClient(FolderFiles):
+    def ask(self):
+        if self._client is None:
+            self._client = Client(self.settings.token.get_secret_value())
+        try:
+            self._client.ask()
+        except RuntimeError as error:
+            raise storage_plugins.StoreUnavailable(str(error)) from error
+
+
+@mutation("shares one buffer between threads", "test_threads_do_not_disturb_each_other")
+class SharesBuffer(FolderFiles):
+    def write(self, folder, source, metadata):
+        self.buffer = []
+        for block in source.blocks(1024):
+            self.buffer.append(block)
+            threading.Event().wait(0.001)  # what a network takes
+        (folder / "data").write_bytes(b"".join(self.buffer))
+        self.describe(folder, metadata)

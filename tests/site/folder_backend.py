@@ -1,0 +1,197 @@
+"""A small right backend over a folder, from which broken_backend derives the wrong ones. No model of style: of rules.
+
+``root/files/<key>/<number>/{data, record.json}``, and an empty file ``public`` beside them once everybody may read.
+Without ``versions`` only the newest is kept. ``host: closed`` stands for one that does not answer.
+"""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+
+import storage_plugins
+from storage_plugins import (
+    AccessDenied,
+    AlreadyExists,
+    AssemblyNotFound,
+    Content,
+    FileOperations,
+    StoreUnavailable,
+    Version,
+)
+
+TOKEN = "t0ken-of-the-lab"
+BLOCK = 1 << 20
+
+
+class FolderSettings(storage_plugins.StoreSettings):
+    root: storage_plugins.ConfigFolder
+    token: SecretStr | None = None
+    versions: bool = True
+    host: str = "open"
+    mutation: str = ""
+
+
+class Client:
+    """What a process connects with; of no use to another one."""
+
+    def __init__(self, token):
+        self.token, self.process = token, os.getpid()
+
+    def ask(self):
+        if self.process != os.getpid():
+            raise RuntimeError("the connection belongs to another process")
+        logging.getLogger("folder").debug("asking")
+
+
+class FolderFiles(FileOperations):
+    def __init__(self, settings, *, anonymous=False):
+        self.root, self.settings, self.is_anonymous = settings.root, settings, anonymous
+        self._client = None
+
+    def __getstate__(self):
+        bare = self.settings.model_copy(update={"token": None})
+        return {**vars(self), "settings": bare, "_client": None}
+
+    @property
+    def address(self):
+        return f"folder:{self.root}"
+
+    def keeps_versions(self):
+        return self.settings.versions
+
+    def creates_safely(self):
+        return True
+
+    def replaces(self):
+        return not self.settings.versions
+
+    def put(self, key, source, *, metadata, if_absent):
+        self.ask()
+        return self.id(self.claim(key, source, metadata, only=1 if if_absent else None))
+
+    def replace(self, key, source, *, metadata, seen):
+        self.ask()
+        newest = max(self.numbers(key))
+        if self.etag(key, newest) != seen.etag:
+            raise AlreadyExists(f"{key} was changed meanwhile")
+        self.claim(key, source, metadata, only=newest + 1)
+        shutil.rmtree(self.folder(key) / f"{newest:06d}")
+
+    def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
+        self.ask()
+        number = self.find(key, version_id)
+        if self.is_anonymous and not (self.folder(key) / f"{number:06d}" / "public").exists():
+            raise AccessDenied("this is private")
+        if if_match not in (None, self.etag(key, number)):
+            raise storage_plugins.IntegrityError(f"{key} was changed meanwhile")
+        return Content(self.version(key, number), self.blocks(self.data(key, number), start, stop))
+
+    def versions(self, key):
+        self.ask()
+        return [self.version(key, number) for number in sorted(self.numbers(key), reverse=True)]
+
+    def keys(self, prefix=""):
+        self.ask()
+        folder = self.root / "files"
+        names = [path.name.replace("@", "/") for path in (folder.iterdir() if folder.exists() else [])]
+        return [name for name in names if name.startswith(prefix) and self.numbers(name)]
+
+    def anonymous(self):
+        return type(self)(self.settings, anonymous=True)
+
+    def publish(self, key, version_id):
+        (self.data(key, self.find(key, version_id)).parent / "public").touch()
+        return version_id
+
+    def unpublish(self, key, version_id):
+        (self.data(key, self.find(key, version_id)).parent / "public").unlink(missing_ok=True)
+
+    # how it is done
+
+    def ask(self):
+        if self.settings.host == "closed":
+            raise StoreUnavailable(f"{self.address} does not answer")
+        if self._client is None or self._client.process != os.getpid():
+            self._client = Client(self.settings.token.get_secret_value() if self.settings.token else None)
+        self._client.ask()
+        if self._client.token != TOKEN and not self.is_anonymous:
+            raise AccessDenied("the token is not accepted")
+
+    def claim(self, key, source, metadata, only=None):
+        unfinished = self.root / "unfinished" / uuid.uuid4().hex
+        unfinished.mkdir(parents=True)
+        self.folder(key).mkdir(parents=True, exist_ok=True)
+        try:
+            self.write(unfinished, source, metadata)
+            while True:
+                number = only or max(self.numbers(key), default=0) + 1
+                if only == 1 and self.numbers(key):
+                    raise AlreadyExists(f"there is a {key}")
+                try:
+                    unfinished.rename(self.folder(key) / f"{number:06d}")
+                    return number
+                except OSError as error:
+                    if only:
+                        raise AlreadyExists(f"there is a {key}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def write(self, folder, source, metadata):
+        with (folder / "data").open("wb") as file:
+            for block in source.blocks():
+                file.write(block)
+        self.describe(folder, metadata)
+
+    def describe(self, folder, metadata):
+        record = {**metadata, "created": datetime.now(UTC).isoformat(), "etag": uuid.uuid4().hex}
+        (folder / "record.json").write_text(json.dumps(record))
+
+    def blocks(self, path, start, stop):
+        with path.open("rb") as file:
+            file.seek(start)
+            left = path.stat().st_size - start if stop is None else stop - start
+            while left > 0 and (block := file.read(min(BLOCK, left))):
+                left -= len(block)
+                yield block
+
+    def find(self, key, version_id):
+        numbers = self.numbers(key)
+        wanted = max(numbers, default=None) if version_id is None else self.number(version_id)
+        if wanted not in numbers:
+            raise AssemblyNotFound(f"there is no {key} {version_id or ''}")
+        return wanted
+
+    def version(self, key, number):
+        path, record = self.data(key, number), self.record(key, number)
+        created = datetime.fromisoformat(record["created"]) if record else None
+        size, etag = path.stat().st_size, self.etag(key, number)
+        return Version.described(record, version_id=self.id(number), size=size, created=created, etag=etag)
+
+    def record(self, key, number):
+        path = self.data(key, number).with_name("record.json")
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def etag(self, key, number):
+        return self.record(key, number).get("etag")
+
+    def id(self, number):
+        return f"v{number}" if self.settings.versions else None
+
+    def number(self, version_id):
+        return int(version_id[1:]) if version_id[:1] == "v" and version_id[1:].isdigit() else 0
+
+    def numbers(self, key):
+        folder = self.folder(key)
+        return [int(path.name) for path in (folder.iterdir() if folder.exists() else [])]
+
+    def folder(self, key) -> Path:
+        return self.root / "files" / key.replace("/", "@")
+
+    def data(self, key, number) -> Path:
+        return self.folder(key) / f"{number:06d}" / "data"
