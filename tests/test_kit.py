@@ -11,7 +11,7 @@ from memory_files import MemoryFiles
 from moto.backends import get_backend
 from osf_host import File, FileVersion
 
-from storage_plugins.testing import BackendTests, Host, UnversionedTests
+from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
 
 
 class MemoryHost(Host):
@@ -171,3 +171,14 @@ class TestOSF(BackendTests):
     @pytest.fixture
     def host(self, osf, project):
         return OSFHost(osf, project)
+
+
+class PickleHost(Host):
+    def __init__(self, root):
+        self.settings = {"backend": "pickles", "root": str(root)}
+
+
+class TestStoreThatHasNoFiles(StoreTests):
+    @pytest.fixture
+    def host(self, tmp_path):
+        return PickleHost(tmp_path / "root")

@@ -40,7 +40,6 @@ class Lab:
         self.host = host
         self._patch = patch
         self._numbers = itertools.count(1)
-        self._reader: Store | None = None
         self._files: FileOperations | None = None
         for name in ("STORAGE_PLUGINS_STORE", "STORAGE_PLUGINS_CONFIG"):
             patch.delenv(name, raising=False)
@@ -53,7 +52,10 @@ class Lab:
         text = yaml.safe_dump({"stores": {"lab": dict(self.host.settings if settings is None else settings)}})
         path.write_text(text, encoding="utf-8")
         self._patch.setenv("STORAGE_PLUGINS_CACHE", str(folder / "cache"))
-        return storage_plugins.open_store(config=path)
+        store = storage_plugins.open_store(config=path)
+        if settings is None and self._files is None and is_file_store(store):
+            self._files = store.files
+        return store
 
     def files_machine(self, settings: Mapping[str, Any] | None = None) -> FileStore:
         """Open as `machine`, and skip the test where the store does not consist of files."""
@@ -63,32 +65,21 @@ class Lab:
         return store
 
     def elsewhere(self) -> Store:
-        """Return a store that only reads, with an empty cache and without receipts: as a new machine, but sooner.
+        """Open the place with an empty cache and without receipts, over the files that were opened first.
 
-        It is one store, whose clients stay connected; stores that are no files are opened anew.
+        As a new machine, but for clients, which are costly to make.
         """
-        if self._reader is None:
-            self._reader = self.machine()
-        if not is_file_store(self._reader):
-            return self.machine()
-        return self.files_elsewhere()
+        store = self.machine()
+        if is_file_store(store) and self._files is not None:
+            store.files = self._files
+        return store
 
     def files_elsewhere(self) -> FileStore:
-        """Do as `elsewhere`, and skip the test where the store does not consist of files."""
-        from storage_plugins.cache import Cache
-        from storage_plugins.receipts import Receipts
-
-        if self._reader is None:
-            self._reader = self.files_machine()
-        if not is_file_store(self._reader):
+        """Open as `elsewhere`, and skip the test where the store does not consist of files."""
+        store = self.elsewhere()
+        if not is_file_store(store):
             pytest.skip(_NO_FILES)
-        if self._files is None:
-            self._files = self._reader.files
-        folder = self._new_folder()
-        self._reader.files = self._files
-        self._reader.cache = Cache([folder], own=folder)
-        self._reader.receipts = Receipts(None)
-        return self._reader
+        return store
 
     def versioned(self) -> FileStore:
         """Open as `files_machine`, and skip the test where no versions are kept."""

@@ -150,6 +150,12 @@ class DownloadsInMemory(FolderFiles):
         yield path.read_bytes()[start:stop]
 
 
+@mutation("keeps uploads in its own memory and sends nothing", "test_every_version_stays_as_it_was")
+class SendsNothing(FolderFiles):
+    def folder(self, key):
+        return super().folder(key).parent / f"{id(self)}" / key
+
+
 # versions
 
 
