@@ -41,7 +41,6 @@ from unittest import mock
 
 import xarray as xr
 import yaml
-from assemblies import differences
 from conftest import OSF_TOKEN, make_assembly
 from osf_answers import HTML, Request
 from osf_host import Folder
@@ -49,6 +48,7 @@ from osf_server import Fault, OSFServer
 
 from storage_plugins import Receipt, StorageError, codec, mirror, open_store
 from storage_plugins.cache import Cache
+from storage_plugins.testing.comparison import differences
 
 Held = dict[str, list[tuple[str, bytes]]]  # of each key its versions, oldest first: id and bytes
 STEPS = 30
