@@ -125,9 +125,12 @@ class Receipts:
     def latest(self, key: str, identifier: str | None = None) -> Sequence[Receipt | ImportedPin]:
         """Return what says which version is the newest, that first: receipts, else imported pins of one version.
 
-        Pins have no dates. Several that are of different bytes say nothing of the newest.
+        Pins have no dates. Several that are of different bytes say nothing of the newest. What was uploaded as a plain
+        file, under its key, is of any identifier.
         """
-        receipts = [receipt for receipt in self.of(key) if identifier in (None, receipt.identifier)]
+        receipts = [
+            receipt for receipt in self.of(key) if identifier is None or receipt.identifier in (identifier, key)
+        ]
         if receipts:
             return receipts
         pins = [pin for pin in self.imported(key) if pin.identifier is None or identifier in (None, pin.identifier)]

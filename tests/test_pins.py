@@ -282,6 +282,16 @@ def test_bytes_that_came_without_a_word_are_compared_with_the_list_of_versions(m
     assert bare.load("X", version_id="v2").identical(make_assembly(2))  # nobody can say what it should be
 
 
+def test_the_newest_receipt_counts_also_where_its_version_was_uploaded_as_a_plain_file(memory_store, tmp_path):
+    store = memory_store(MemoryFiles())
+    store.upload(make_assembly(1), "X")
+    path = tmp_path / KEY
+    path.write_bytes(encoded(store, 2)[0])
+    store.upload_file(path)
+    assert store.load("X").identical(make_assembly(2))
+    assert store.load("X", newest=True).identical(make_assembly(2))
+
+
 def test_a_download_that_breaks_is_resumed_where_it_broke(bare, files, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     data, sha1 = encoded(bare, 1)
