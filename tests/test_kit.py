@@ -106,7 +106,7 @@ class S3Host(Host):
 
 
 class TestS3(BackendTests):
-    examples = 3
+    examples, steps = 3, 8
     huge, memory = 192 << 20, 128 << 20  # parts of 8 MiB, several at a time
 
     @pytest.fixture

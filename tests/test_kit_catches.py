@@ -24,7 +24,12 @@ def run(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], set[str]]:
         command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
         command += [f"--junitxml={reports[-1]}", f"--basetemp={tmp_path / str(number)}", *arguments[number::2]]
         running.append(subprocess.Popen(command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, text=True))
-    told = [process.communicate(timeout=550)[0] for process in running]
+    try:
+        told = [process.communicate(timeout=550)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
     outcomes: dict[tuple[str, str], set[str]] = {}
     for report, text in zip(reports, told, strict=True):
         assert report.exists(), text

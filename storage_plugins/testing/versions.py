@@ -112,13 +112,6 @@ class VersionTests(Kit):
             store.upload_file(lab.file(data), "file.bin")
         assert host.get("file.bin") == made, "on the host there are other bytes, or another order"
 
-    def test_a_put_if_absent_leaves_what_is_there(self, lab: Lab) -> None:
-        store = lab.files_machine()
-        keep(store.files, "file.bin", lab.source(b"first"), if_absent=True)
-        with lab.left_as_it_was(store), pytest.raises(AlreadyExists):
-            keep(store.files, "file.bin", lab.source(b"second"), if_absent=True)
-        assert read(store.files, "file.bin") == b"first"
-
     def test_of_racing_creations_one_wins(self, lab: Lab) -> None:
         files = lab.files_machine().files
         if not files.creates_safely():
