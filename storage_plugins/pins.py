@@ -129,6 +129,7 @@ class Resolver:
             if version_id and (receipt.address, receipt.version_id) == (self.files.address, version_id):
                 return self._by_hash(key, Pin(version_id, sha256=receipt.sha256))
         found, version = self._read(key, key, version_id)
+        self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
         return found
 
@@ -255,6 +256,7 @@ class Resolver:
             if cached is None:
                 raise
             return cached
+        self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
         _agree(key, version_id, [*claims, (repr(self.store), found.hashes)])
         return found
@@ -316,6 +318,11 @@ class Resolver:
         same = [listed for listed in versions if listed.version_id == version.version_id]
         fitting = [listed for listed in same if listed.sha256 == found.hashes.sha256]  # racing uploads may share an id
         return (fitting or same or [version])[0]
+
+    def _check_id(self, key: str, wanted: str | None, got: Version) -> None:
+        """Without a hash to go by, an answer that says it is another version is not taken for the one asked for."""
+        if wanted and got.version_id not in (None, wanted):
+            raise IntegrityError(f"{self._name(key)}: asked for version {wanted}, got version {got.version_id}")
 
     def _check_record(self, key: str, found: Cached, version: Version) -> None:
         """Without a hash to go by, bytes must be those recorded at their upload, where that was done."""

@@ -268,6 +268,23 @@ class Silent(MemoryFiles):
         return content
 
 
+class Forgetful(MemoryFiles):
+    """A host that gives the newest, whatever version was asked for."""
+
+    def read(self, key, version_id=None, **options):
+        return super().read(key, None, **options)
+
+
+def test_another_version_than_the_one_asked_for_is_refused(memory_store):
+    files = Forgetful()
+    store = memory_store(files, receipts=False)
+    for seed in (1, 2):
+        files.add(KEY, encoded(store, seed)[0])
+    assert store.load("X", version_id="v2").identical(make_assembly(2))
+    with pytest.raises(IntegrityError, match="asked for version v1, got version v2"):
+        store.load("X", version_id="v1")
+
+
 def test_bytes_that_came_without_a_word_are_compared_with_the_list_of_versions(memory_store):
     files = Silent()
     bare = memory_store(files, receipts=False)

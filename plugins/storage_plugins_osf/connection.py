@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 # seconds to connect, and for each block of a body to be taken; seconds without a sign of an answer
 _TIMEOUTS = (20.0, 90.0)
 _MOST_HOPS = 3
-# seconds that a closed project is not asked for again: OSF counts the requests of those without a token
+# seconds that a closed project is not asked for again without a token: OSF takes a hundred such requests an hour
 _REMEMBERED = 60.0
 _LARGEST_ANSWER = 64 << 20  # bytes of JSON: a folder of some 60,000 files
 
@@ -67,11 +67,14 @@ class Connection:
         """Return what the API says of the project. Public data need no token, and a wrong one hurts."""
         url = f"{self.settings.api_url}nodes/{self.settings.project}/{path}"
         process = self._process()
-        if process.refused is not None and time.monotonic() < process.refused[0]:
-            raise AccessDenied(process.refused[1])
+        closed = process.refused if process.refused and time.monotonic() < process.refused[0] else None
+        if closed and self._token() is None:
+            raise AccessDenied(closed[1])
         try:
             return self._project(url, query)
         except AccessDenied as first:
+            if closed:
+                raise
             if self._token() is not None:
                 process.without_token = True
                 try:

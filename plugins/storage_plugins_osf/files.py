@@ -104,8 +104,9 @@ class OsfFiles(FileOperations):
             file_id = match[2] or (ids[0] if ids else None)
             if file_id in ids:
                 row = self._rows.known(look, str(file_id), int(match[1]), main=file_id == ids[0])
+                version = dataclasses.replace(self._described(row, {}), version_id=version_id)
                 try:
-                    return self._content(key, row, self._described(row, {}), start, stop, if_match, at_once=True)
+                    return self._content(key, row, version, start, stop, if_match, at_once=True)
                 except AssemblyNotFound:
                     if fresh or known is None:
                         raise  # else the file may have been deleted and made again
