@@ -276,10 +276,8 @@ def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp
     proxy.refuse = lambda method, path: (418, "Teapot") if method == "HEAD" else None
     with pytest.raises(StorageError):
         open_lab(endpoint_url=proxy.url).versions("X")
-    count = len(proxy.requests)
-    assert count < 40
-    open_lab(endpoint_url=proxy.url).file_names()
-    assert len(proxy.requests) == count + 1
+    open_lab(endpoint_url=proxy.url).file_names()  # the client works on; time for further looks, were there any
+    assert sum(request.startswith("HEAD") for request in proxy.requests) < 40
 
 
 @pytest.mark.parametrize("size", [12 << 20, 30 << 20])
