@@ -168,7 +168,9 @@ class _Sftp(SFTPFileSystem):  # type: ignore[misc]
             self.ftp.get_channel().settimeout(_PATIENCE)
         except paramiko.BadHostKeyException as error:
             self.client.close()
-            raise _stranger(error.hostname, error.key, "is not the one that known_hosts has for it") from error
+            port = options.get("port", paramiko.config.SSH_PORT)
+            hostname = self.host if port == paramiko.config.SSH_PORT else f"[{self.host}]:{port}"
+            raise _stranger(hostname, error.key, "is not the one that known_hosts has for it", known=True) from error
         except BaseException:
             self.client.close()
             raise
@@ -181,12 +183,13 @@ class _Known(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         raise _stranger(hostname, key, "is not in known_hosts")
 
 
-def _stranger(hostname: str, key: paramiko.PKey, why: str) -> AccessDenied:
+def _stranger(hostname: str, key: paramiko.PKey, why: str, *, known: bool = False) -> AccessDenied:
     host, _, port = hostname.removeprefix("[").partition("]:")
+    remove = f"ssh-keygen -R '{hostname}' && " if known else ""
     scan = f"ssh-keyscan {f'-p {port} ' if port else ''}{host}"
     return AccessDenied(
         f"The key of the server {hostname}, {key.get_name()} {key.fingerprint}, {why}: "
         "it may be somebody else's server. Nothing was sent to it",
         hint=f"Compare the fingerprint with the one its administrators tell you; if it is theirs: "
-        f"{scan} >> ~/.ssh/known_hosts",
+        f"{remove}{scan} >> ~/.ssh/known_hosts",
     )
