@@ -241,6 +241,21 @@ class FileOperations(abc.ABC):
         """Return a web address from which anybody can download one version for so many seconds."""
         raise NotSupported(f"{self.address} has no links for others")
 
+    def discard(self, key: str) -> None:
+        """Take ``key`` away for good, with all its versions and their records; nothing happens if there is none.
+
+        Only ``storage-plugins check`` asks for it, with keys of files that it has put there itself.
+
+        Raises:
+            AccessDenied: these credentials may not.
+            NotSupported: the host has no such thing.
+        """
+        raise NotSupported(f"Files cannot be taken out of {self.address} from here")
+
+    def free_space(self) -> int | None:
+        """Return how many bytes there is room for, None where the host does not tell."""
+        return None
+
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
         """Return the version's own file where it lies on this computer, to be read in place.
 

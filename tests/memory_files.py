@@ -97,6 +97,10 @@ class MemoryFiles(FileOperations):
             raise AccessDenied("listing is forbidden")
         return [key for key in self.held if key.startswith(prefix)]
 
+    def discard(self, key: str) -> None:
+        self._answer()
+        self.held.pop(key, None)
+
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable("the network is down")

@@ -141,6 +141,12 @@ class FsspecFiles(FileOperations):
                 names |= {part[0] for part in parts if part[2:] == [_RECORD] and _NAME.fullmatch(part[1])}
         return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
 
+    def discard(self, key: str) -> None:
+        """Remove a key's folder of versions, and a file put there by hand."""
+        with self._hosts.lease(f"remove {key}") as host:
+            for path in (_path(host, _VERSIONS, key), _path(host, key)):
+                host.discard(path)
+
     # finding
 
     def _find(self, host: Host, key: str, version_id: str | None) -> tuple[str, Version]:

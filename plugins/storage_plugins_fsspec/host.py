@@ -115,6 +115,11 @@ class Host:
         with contextlib.suppress(Exception):
             self.fs.rm(folder, recursive=True)
 
+    def discard(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(path, recursive=True)
+
     def rename(self, folder: str, target: str) -> bool:
         """Rename a folder where `renames`; False if ``target`` is taken."""
         raise NotImplementedError

@@ -122,6 +122,24 @@ class LocalFiles(FileOperations):
             names |= {path.name for path in _entries(self.root / ".versions") if self._numbers(path.name)}
         return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
 
+    def discard(self, key: str) -> None:
+        """Remove a key's folder of versions, and what is shown of it; the folder vanishes from sight at once."""
+        with disk_errors(f"remove {key} from {self.root}"):
+            unwanted = temporary_name(self.root)
+            with contextlib.suppress(FileNotFoundError):
+                self._versions_folder(key).rename(unwanted)
+            (self.root / key).unlink(missing_ok=True)
+            if unwanted.exists():
+                shutil.rmtree(unwanted)
+
+    def free_space(self) -> int:
+        """Ask the filesystem that the folder is on, or will be."""
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        with disk_errors(f"look at {folder}"):
+            return shutil.disk_usage(folder).free
+
     def uri(self, key: str, version_id: str | None) -> str:
         """Return the ``file:`` URI of a version."""
         suffix = f"?versionId={version_id}" if version_id else ""

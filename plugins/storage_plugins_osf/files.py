@@ -140,6 +140,18 @@ class OsfFiles(FileOperations):
         names = (entry.name for entry in self._tree.look().children(self._tree.folder) or [] if not entry.is_folder)
         return [name for name in dict.fromkeys(names) if name.startswith(prefix) and not name.startswith(".")]
 
+    def discard(self, key: str) -> None:
+        """Delete the file, and with it all its versions, and the folder of its records."""
+        look = self._tree.look()
+        for entry in look.file_entries(key):
+            self._tree.delete(self._tree.url(entry.id), key)
+        self._tree.ids.files.pop(key, None)
+        self._records.discard(look, key)
+
+    def free_space(self) -> int | None:
+        """Nothing fits into a project over its quota; else OSF tells what is used, and not of how much."""
+        return None if self._project.over_quota() is None else 0
+
     def _record(self, look: Look, key: str, row: Row) -> Mapping[str, str]:
         return self._records.of(look, key, [row.sha256]).get(row.sha256 or "", {})
 

@@ -75,18 +75,20 @@ class Project:
                 f"{key} has {size} bytes, and {self._connection.settings.address} takes at most {_LARGEST} in a file",
                 hint="Store it in parts.",
             )
-        if size < _WORTH_ASKING:
-            return
+        used = self.over_quota() if size >= _WORTH_ASKING else None
+        if used is not None:
+            raise QuotaExceeded(
+                f"{key} does not fit: {self._connection.settings.address} is over its quota ({used} bytes)",
+                hint="Use a further component of the project, and read both through a group.",
+            )
+
+    def over_quota(self) -> str | None:
+        """Return how many bytes are used where OSF says that it is too many; None where it does not."""
         told: Any = None
         with contextlib.suppress(StorageError):  # not told to these credentials, or not counted yet
             told = at(self._get(self._connection, "storage/"), "data", "attributes")
         over = ("OVER_PUBLIC",) if self.is_public() else ("OVER_PRIVATE", "OVER_PUBLIC")
-        if at(told, "storage_limit_status") in over:
-            raise QuotaExceeded(
-                f"{key} does not fit: {self._connection.settings.address} is over its quota "
-                f"({at(told, 'storage_usage')} bytes)",
-                hint="Use a further component of the project, and read both through a group.",
-            )
+        return str(at(told, "storage_usage")) if at(told, "storage_limit_status") in over else None
 
     def _ask(self) -> bool:
         """Ask with the token, and as everybody: a token for files alone may not ask."""

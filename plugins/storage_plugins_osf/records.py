@@ -68,6 +68,15 @@ class Records:
             self._tree.kept(response, what)
         self._add(key, named, name)
 
+    def discard(self, look: Look, key: str) -> None:
+        """Delete all records of ``key``."""
+        for entry in look.children(self._base) or []:
+            path = f"{self._base}/{entry.name}"
+            if entry.is_folder and self._is_of(path, key):
+                self._tree.delete(self._tree.url(entry.id, folder=True), f"the records of {key}")
+                self._tree.ids.folders.pop(path, None)
+        self._of(key).clear()
+
     def _read(self, look: Look, key: str, paths: Iterable[str]) -> None:
         for path in paths:
             for entry in look.children(path) or []:

@@ -120,6 +120,12 @@ class Tree:
             raise self.connection.odd(what, "no description of what was written")
         return entry
 
+    def delete(self, url: str, what: str) -> None:
+        """Delete a file with all its versions, or a folder with all that is in it; one that is gone already is that."""
+        response = self.connection.request("DELETE", url, what)
+        if response.status_code not in (204, 404, 410):
+            raise refusal(response, what, self.connection.settings.address)
+
 
 class Look:
     """Looks made within one operation."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import concurrent.futures
 import contextlib
 import getpass
 import hashlib
 import re
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from storage_plugins import (
     AccessDenied,
@@ -34,9 +32,9 @@ from . import publishing
 from . import settings as addresses
 from .connection import Connection
 from .errors import translated
+from .loop import Body, cancelled, run
 from .settings import S3Settings
 
-_BLOCK = 1 << 20
 _SINGLE = 16 << 20  # bytes that go up in one request
 _PART = 8 << 20  # bytes of a part, of which some six are in memory
 _MOST_PARTS = 9_000  # S3 takes 10,000
@@ -45,7 +43,6 @@ _LOOKS_AT_ONCE = 16
 _PATIENCE = 60.0  # seconds for an answer to an upload's request, beside those for its body:
 _SLOWEST = 25_000  # bytes a second below which a body counts as stuck; nothing else times its sending
 _BELIEVED = 60.0  # seconds
-_CLEAN_UP = 15.0  # seconds that ctrl-C waits for an upload to be taken back
 T = TypeVar("T")
 
 
@@ -106,7 +103,7 @@ class S3Files(FileOperations):
             options = {"Metadata": dict(metadata), **tags}
             try:
                 with translated(key, self.address):
-                    answer = _run(filesystem, send(filesystem, key, source, options, condition))
+                    answer = run(filesystem, send(filesystem, key, source, options, condition))
                 break
             except (AccessDenied, NotSupported):
                 if not self._tags:
@@ -133,6 +130,23 @@ class S3Files(FileOperations):
         """Close it again."""
         publishing.close_to_all(self._call, self._settings, key, version_id)
 
+    def discard(self, key: str) -> None:
+        """Delete every version and delete marker of the object by its id."""
+
+        async def delete() -> None:
+            listed = await self._listed_versions(filesystem, key)
+            for entry in listed:
+                await filesystem._call_s3(
+                    "delete_object",
+                    Bucket=self._settings.bucket_name,
+                    Key=self._key(key),
+                    VersionId=entry["VersionId"],
+                )
+
+        with translated(key, self.address):
+            filesystem = self._connection.filesystem()
+            run(filesystem, delete())
+
     def why_still_private(self, key: str) -> str:
         """Look at what the bucket says, and return the commands for its owner."""
         return publishing.what_is_missing(self._call, self._settings)
@@ -152,7 +166,7 @@ class S3Files(FileOperations):
             return str(link)
 
         with translated(key, self.address):
-            return _run(filesystem, sign())
+            return run(filesystem, sign())
 
     def read(
         self,
@@ -182,7 +196,7 @@ class S3Files(FileOperations):
                 raise IntegrityError(f"{what} was replaced in {self.address} while it was read") from error
             whole = answer.get("ContentRange", "").rpartition("/")[2]
             version = _version(answer, size=int(whole) if whole.isdecimal() else answer["ContentLength"])
-            blocks = _Body(filesystem, answer["Body"], key, self.address)
+            blocks = Body(filesystem, answer["Body"], key, self.address)
             return Content(version, blocks, private=not self._connection.is_anonymous(filesystem))
 
         return self._reading(ask)
@@ -193,7 +207,7 @@ class S3Files(FileOperations):
         def ask(anonymous: bool) -> list[Version]:
             filesystem = self._connection.filesystem(anonymous)
             with translated(key, self.address):
-                return _run(filesystem, self._described_versions(filesystem, key))
+                return run(filesystem, self._described_versions(filesystem, key))
 
         return self._reading(ask)
 
@@ -217,7 +231,7 @@ class S3Files(FileOperations):
         def ask(anonymous: bool) -> list[str]:
             filesystem = self._connection.filesystem(anonymous)
             with translated("the list of files", self.address):
-                return _run(filesystem, self._listed(filesystem, prefix))
+                return run(filesystem, self._listed(filesystem, prefix))
 
         return self._reading(ask)
 
@@ -294,24 +308,29 @@ class S3Files(FileOperations):
             )
             return answer
         except BaseException:
-            await _cancelled(tasks)
+            await cancelled(tasks)
             with contextlib.suppress(Exception):  # clean up as far as the server allows; the first error is told
                 place["UploadId"] = (await beginning)["UploadId"]
                 await filesystem._call_s3("abort_multipart_upload", **place)
             raise
 
-    async def _described_versions(self, filesystem: Any, key: str) -> list[Version]:
+    async def _listed_versions(self, filesystem: Any, key: str) -> list[dict[str, Any]]:
+        """Return the entries of an object's versions and of its delete markers, newest first among each."""
         found: list[dict[str, Any]] = []
         marker: dict[str, str] = {}
         while True:
             page = await filesystem._call_s3(
                 "list_object_versions", Bucket=self._settings.bucket_name, Prefix=self._key(key), **marker
             )
-            found += [entry for entry in page.get("Versions", []) if entry["Key"] == self._key(key)]
-            beyond = any(entry["Key"] != self._key(key) for entry in page.get("Versions", []))
+            entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            found += [entry for entry in entries if entry["Key"] == self._key(key)]
+            beyond = any(entry["Key"] != self._key(key) for entry in entries)
             if beyond or not page.get("IsTruncated"):
-                break  # the key itself sorts before all longer ones
+                return found  # the key itself sorts before all longer ones
             marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    async def _described_versions(self, filesystem: Any, key: str) -> list[Version]:
+        found = [entry for entry in await self._listed_versions(filesystem, key) if "Size" in entry]
         free = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
         async def describe(entry: dict[str, Any]) -> Version:
@@ -335,7 +354,7 @@ class S3Files(FileOperations):
         try:
             return list(await asyncio.gather(*tasks))
         finally:
-            await _cancelled(tasks)  # after one failed
+            await cancelled(tasks)  # after one failed
 
     async def _listed(self, filesystem: Any, prefix: str) -> list[str]:
         keys: list[str] = []
@@ -362,77 +381,6 @@ def _version(answer: Mapping[str, Any], *, size: int) -> Version:
         created=answer.get("LastModified"),
         etag=answer.get("ETag"),
     )
-
-
-class _Body:
-    """An answer's body in blocks; the next one is on its way while the last is worked on.
-
-    A class, since a generator that was never begun does not run its clean-up when it is closed, and the
-    connection would never come free.
-    """
-
-    def __init__(self, filesystem: Any, body: Any, key: str, address: str) -> None:
-        self._loop, self._body, self._key, self._address = filesystem.loop, body, key, address
-        self._coming: concurrent.futures.Future[bytes] | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        coming = self._coming or self._ask()
-        with translated(self._key, self._address):
-            data = coming.result()
-        if not data:
-            raise StopIteration
-        self._coming = self._ask()
-        return data
-
-    def close(self) -> None:
-        """End the transfer."""
-        if self._coming is not None:
-            self._coming.cancel()
-        self._loop.call_soon_threadsafe(self._body.close)
-
-    def _ask(self) -> concurrent.futures.Future[bytes]:
-        return asyncio.run_coroutine_threadsafe(self._block(), self._loop)
-
-    async def _block(self) -> bytes:
-        parts: list[bytes] = []
-        left = _BLOCK
-        try:
-            while left and (part := await self._body.read(left)):
-                parts.append(part)
-                left -= len(part)
-        except Exception:
-            if not parts:  # what came before the cut is good; the next call fails again
-                raise
-        return b"".join(parts)
-
-
-def _run(filesystem: Any, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the filesystem's own loop and wait for it; on ctrl-C, for its clean-up too."""
-    ended = threading.Event()
-
-    async def work() -> T:
-        try:
-            return await coroutine
-        finally:
-            ended.set()
-
-    future = asyncio.run_coroutine_threadsafe(work(), filesystem.loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        ended.wait(_CLEAN_UP)
-        raise
-
-
-async def _cancelled(tasks: list[asyncio.Task[T]]) -> None:
-    """Cancel tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _user() -> str:

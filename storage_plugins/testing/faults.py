@@ -152,6 +152,8 @@ class FaultyFiles(FileOperations):
     publish_place = _passed_on("publish_place")
     describe_place = _passed_on("describe_place")
     share = _passed_on("share")
+    discard = _passed_on("discard")
+    free_space = _passed_on("free_space")
 
     def _asked(self, operation: str, key: str | None, version_id: str | None = None, start: int = 0) -> Fault:
         number = sum(call.operation == operation for call in self.calls)

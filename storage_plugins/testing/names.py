@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage_plugins import AssemblyNotFound, IdentifierCollision, InvalidIdentifier
+from storage_plugins import AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
 
 from .assemblies import make_assembly
 from .base import Kit
@@ -102,6 +102,24 @@ class NameTests(Kit):
         assert len(listed) == len(set(listed)), "names are listed twice"
         assert sorted(listed) == names, f"{len(listed)} of {len(names)} names were listed"
         assert data_of(store, names[-1]) == names[-1].encode()
+
+    def test_what_a_self_test_discards_is_gone_and_nothing_else(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        names = ("check", "check.bin", "check.bin.more", "chec")
+        for name in (*names, *(["check.bin"] if files.keeps_versions() else [])):
+            keep(files, name, lab.source(name.encode()))
+        try:
+            files.discard("check.bin")
+        except NotSupported as error:
+            pytest.skip(error.message)
+        files.discard("check.bin")  # nothing happens
+        others = lab.files_machine().files
+        for each in (files, others):
+            assert sorted(each.keys()) == ["chec", "check", "check.bin.more"]
+            assert list(each.versions("check.bin")) == [], "versions stayed"
+            assert [read(each, name) for name in names if name != "check.bin"] == [b"check", b"check.bin.more", b"chec"]
+        version_id = keep(files, "check.bin", lab.source(b"anew"), if_absent=True)
+        assert read(others, "check.bin", version_id) == b"anew"
 
     def test_a_long_history_is_complete(self, lab: Lab) -> None:
         files = lab.versioned().files

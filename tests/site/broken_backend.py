@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import shutil
 import threading
 from typing import NamedTuple
 
@@ -546,6 +547,20 @@ class PublishesAll(FolderFiles):
 class StaysPublic(FolderFiles):
     def unpublish(self, key, version_id):
         pass
+
+
+@mutation("discards names that begin alike as well", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+class DiscardsMore(FolderFiles):
+    def discard(self, key):
+        for name in self.keys(key):
+            super().discard(name)
+
+
+@mutation("discards the newest version only", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+class DiscardsNewest(FolderFiles):
+    def discard(self, key):
+        for number in sorted(self.numbers(key))[-1:]:
+            shutil.rmtree(self.data(key, number).parent)
 
 
 # threads, processes, machines

@@ -112,6 +112,10 @@ class FolderFiles(FileOperations):
     def unpublish(self, key, version_id):
         (self.data(key, self.find(key, version_id)).parent / "public").unlink(missing_ok=True)
 
+    def discard(self, key):
+        self.ask()
+        shutil.rmtree(self.folder(key), ignore_errors=True)
+
     # how it is done
 
     def ask(self):
