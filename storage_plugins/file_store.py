@@ -77,6 +77,11 @@ class FileStore(Store):
         """The place itself, such as ``s3://bucket/prefix``."""
         return self.files.address
 
+    def elsewhere(self, cache: Cache) -> FileStore:
+        """Return this store as another machine has it: with another cache, and without receipts."""
+        entry = dataclasses.replace(self._entry, receipts=None, implicit=None)
+        return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
+
     def promises(self) -> str:
         """Ask the host what becomes of bytes that are uploaded again; see `Store.promises`."""
         try:
@@ -110,7 +115,7 @@ class FileStore(Store):
 
         prefix = self._prefix(assembly_prefix)
         key = assembly_key(identifier, prefix)
-        with self._explained(), contextlib.ExitStack() as stack:
+        with self.explained(), contextlib.ExitStack() as stack:
             digest = None
             if isinstance(assembly, str | os.PathLike):
                 if extras or drop_attrs:
@@ -132,7 +137,7 @@ class FileStore(Store):
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
         key = assembly_key(identifier, self._prefix(assembly_prefix))
-        with self._explained():
+        with self.explained():
             versions = retrying(lambda: list(self.files.versions(key)))
             present = {version.sha256 for version in versions}
             versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
@@ -141,7 +146,7 @@ class FileStore(Store):
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
         """Return the identifiers of all assemblies with that file name prefix, sorted."""
         prefix = self._prefix(assembly_prefix)
-        with self._explained():
+        with self.explained():
             keys = [key for key in self._keys(prefix) if key.endswith(".nc")]
             with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
                 return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
@@ -149,14 +154,14 @@ class FileStore(Store):
     def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
         """Return the names of all other files, sorted."""
         prefix = self._prefix(assembly_prefix)
-        with self._explained():
+        with self.explained():
             return sorted(key for key in self._keys("") if not (key.startswith(prefix) and key.endswith(".nc")))
 
     def upload_file(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
     ) -> Receipt:
         """Keep any file, byte for byte; see `Store.upload_file`."""
-        with self._explained():
+        with self.explained():
             source = _existing_file(path)
             key = check_file_name(source.name if name is None else name)
             return self._keep(key, source, key, None, None, replace)
@@ -178,13 +183,13 @@ class FileStore(Store):
 
     def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
         """Make one version readable by everybody; see `Store.publish`."""
-        with self._explained():
+        with self.explained():
             opens_alone(self.files, identifier)
             return self._publish(*self._one(identifier, version_id, assembly_prefix), identifier)
 
     def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
         """Make one version, or all, private again; see `Store.unpublish`."""
-        with self._explained():
+        with self.explained():
             everybody(self.files)
             if version_id:
                 unpublish(self.files, *self._one(identifier, version_id, assembly_prefix)[:2])
@@ -197,7 +202,7 @@ class FileStore(Store):
 
     def publish_store(self, *, confirm: str) -> None:
         """Make the whole place readable by everybody; see `Store.publish_store`."""
-        with self._explained():
+        with self.explained():
             publish_place(self.files, confirm)
             _log.info("Everybody can read all that is in %s", self.address)
 
@@ -211,7 +216,7 @@ class FileStore(Store):
     ) -> str:
         """Return a link to one version for some time; see `Store.share`."""
         seconds = seconds_of(expires)
-        with self._explained():
+        with self.explained():
             key, version_id, cached = self._one(identifier, version_id, assembly_prefix)
             return f"{self.files.share(key, version_id, seconds)}#sha256={cached.hashes.sha256}"
 
@@ -443,7 +448,7 @@ class FileStore(Store):
         return key, self._file(key, pin, name, newest)
 
     def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Cached:
-        with self._explained():
+        with self.explained():
             return self._resolver().fetch(key, pin, identifier=identifier, newest=newest)
 
     def _resolver(self) -> Resolver:
@@ -484,8 +489,8 @@ class FileStore(Store):
         return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Add to a refusal what the settings know of it."""
+    def explained(self) -> Iterator[None]:
+        """Add to a refusal in this block what the settings know of it."""
         try:
             yield
         except AccessDenied as error:

@@ -57,6 +57,10 @@ class Group(Store):
         self._members: dict[str, FileStore] = {}
         self._receipts = Receipts(entry.receipts)
 
+    def members(self) -> dict[str, bool]:
+        """Return the names of its stores, and whether uploads go there."""
+        return {name: name == self._write for name in filter(None, [*self._names, self._write])}
+
     def promises(self) -> str:
         """Say what the store that uploads go to promises."""
         return (

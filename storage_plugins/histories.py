@@ -156,7 +156,7 @@ class HistoryCopy:
     # reading
 
     def _oldest_first(self, store: FileStore) -> list[Version]:
-        with store._explained():
+        with store.explained():
             return retrying(lambda: list(store.files.versions(self.key)))[::-1]
 
     def _known(self, store: FileStore, version: Version) -> Hashes | None:
@@ -180,7 +180,7 @@ class HistoryCopy:
     def _fetched(self, store: FileStore, version: Version, expected: Hashes | None = None) -> Iterator[Source]:
         """Give out a version's file, verified: where it lies on this computer, else downloaded for the block."""
         with contextlib.ExitStack() as stack:
-            with store._explained():
+            with store.explained():
                 local = retrying(lambda: store.files.local_file(self.key, version.version_id))
                 if local is not None:
                     with disk_errors(f"read {self.key}"):
@@ -233,7 +233,7 @@ class HistoryCopy:
             size=file.size,
             content_digest=original.content_digest,
         )
-        with self.target._explained():
+        with self.target.explained():
             if held and identifier is not None:
                 self.target._refuse_other_name(held[-1].version, self.key, identifier, prefix)
             source = Source(file.path, file.size, file.sha1, file.sha256, progress)

@@ -154,7 +154,7 @@ class _Work:
     def __init__(self, source: FileStore, target: FileStore, append: bool) -> None:
         self.source, self.target, self.append = source, target, append
         self.stop = threading.Event()
-        with target._explained():
+        with target.explained():
             target._visible_as_asked(f"all of {source.address}")
             self.versioned = retrying(target.files.keeps_versions)
         self._names = _Names(_listed(target) or [])
@@ -236,7 +236,7 @@ def _wanted(source: FileStore, identifiers: Iterable[str] | None) -> tuple[set[s
 def _listed(store: FileStore, *, needed: bool = False) -> list[str] | None:
     """Return all keys of a store; None where they may not be listed, unless they are needed."""
     try:
-        with store._explained():
+        with store.explained():
             return store._keys("")
     except (AccessDenied, NotSupported) as error:
         if needed:

@@ -12,7 +12,7 @@ import xarray as xr
 from conftest import make_assembly, write_yaml
 
 import storage_plugins
-from storage_plugins.cli.commands import EXIT_CODES
+from storage_plugins.cli.exit_codes import OTHER, exit_code
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_every_error_has_an_exit_code_of_its_own_or_of_its_parent():
     for name in storage_plugins.__all__:
         kind = getattr(storage_plugins, name)
         if isinstance(kind, type) and issubclass(kind, storage_plugins.StorageError):
-            assert kind is storage_plugins.StorageError or any(issubclass(kind, known) for known in EXIT_CODES)
+            assert (exit_code(kind) == OTHER) == (kind is storage_plugins.StorageError), name
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(run, yaml_file, tmp_path):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import __version__, errors
+from .checking import check
+from .exit_codes import INTERRUPTED, exit_code
 from .mirroring import mirror
 from .output import print_json, print_receipt, print_table
 from .receipts import receipts
@@ -22,22 +24,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-EXIT_CODES: dict[type[errors.StorageError], int] = {
-    # the first that fits; 1 is any other error, 2 a wrong command line, 130 ctrl-C
-    errors.AssemblyNotFound: 3,
-    errors.AccessDenied: 4,
-    errors.IntegrityError: 5,
-    errors.AlreadyExists: 6,
-    errors.StoreUnavailable: 7,
-    errors.QuotaExceeded: 8,
-    errors.ConfigError: 9,
-    errors.PluginError: 10,
-    errors.NotSupported: 11,
-    errors.EncodingError: 12,
-    errors.InvalidIdentifier: 13,
-    errors.InvalidPin: 14,
-}
-
 
 def main() -> None:
     """Run the command line and exit with a code that says what kind of thing went wrong."""
@@ -46,13 +32,13 @@ def main() -> None:
         code = cli(standalone_mode=False) or 0
     except errors.StorageError as error:
         click.echo(f"Error: {error}", err=True)
-        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+        code = exit_code(error)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. What was not finished was taken back.", err=True)
-        code = 130
+        code = INTERRUPTED
     sys.exit(code)
 
 
@@ -65,6 +51,7 @@ def cli(verbose: bool) -> None:
         logging.getLogger("storage_plugins").setLevel(logging.INFO)
 
 
+cli.add_command(check)
 cli.add_command(mirror)
 cli.add_command(receipts)
 

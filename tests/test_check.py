@@ -1,0 +1,308 @@
+"""The live self-test: right about every store, in words that say what to do, and gone without a trace."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from broken_backend import MUTATIONS
+from conftest import OSF_TOKEN, make_assembly, write_credentials, write_yaml
+from folder_backend import TOKEN
+from memory_files import MemoryFiles
+from test_disk import mounted
+
+import storage_plugins
+from storage_plugins import StoreUnavailable
+from storage_plugins.checking import Check
+from storage_plugins.testing import Fault, FaultyFiles
+
+ALL = ["listing", "reading", "room", "writing", "coming back", "versions", "racing", "damage", "everybody", "speed"]
+
+
+def check(store, **options):
+    """Return the findings by name, and the check, which is over."""
+    with Check(store, **options) as trial:
+        findings = {finding.check: finding for finding in trial}
+    return findings, trial
+
+
+def failed(findings):
+    return [name for name, finding in findings.items() if finding.ok is False]
+
+
+@pytest.fixture
+def command():
+    """Run the command; return its exit code and what it printed."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "storage_plugins", "check", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+# where nothing is wrong
+
+
+def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request):
+    kept = store.upload(make_assembly(), "Mine.own")
+    findings, trial = check(store)
+    assert list(findings) == ALL
+    # moto loses uploads that race, and lets everybody read
+    known = ["racing", "everybody"] if "s3[" in request.node.name else []
+    assert [name for name in failed(findings) if name not in known] == []
+    assert "assy_Mine_own.nc" in findings["reading"].text
+    assert "is what its record says" in findings["reading"].text
+    assert findings["speed"].figures["up_bytes_per_second"] > 0
+    assert (trial.left, trial.not_tried, trial.earlier) == ([], [], [])
+    assert store.identifiers() == ["Mine.own"]
+    assert store.file_names() == []
+    assert store.load(kept).identical(make_assembly())
+    assert [path.name for path in (yaml_file.parent / "receipts").iterdir()] == ["assy_Mine_own.nc"]
+
+
+def test_reading_alone_changes_nothing(store, yaml_file):
+    store.upload(make_assembly(), "X")
+    store.files = FaultyFiles(store.files)
+    findings, trial = check(store, read_only=True)
+    assert {"listing", "reading"} <= {name for name, finding in findings.items() if finding.ok}
+    assert not {"put", "replace", "publish", "unpublish", "discard"} & {call.operation for call in store.files.calls}
+    assert trial.left == []
+
+
+def test_a_bucket_without_versions_is_told_to_refuse_changed_bytes(new_bucket, endpoint, tmp_path):
+    bucket = new_bucket(versioned=False)
+    settings = {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert findings["versions"].ok
+    assert "changed bytes were refused" in findings["versions"].text
+    assert "Turn on versioning" in findings["versions"].hint
+    assert trial.left == []
+    replacing, trial = check(storage_plugins.open_store(config={"stores": {"lab": {**settings, "replace": True}}}))
+    assert "the bytes from before still load by their hash" in replacing["versions"].text
+    assert trial.left == []
+
+
+def test_a_store_that_has_no_files_is_tried_too(tmp_path):
+    settings = {"backend": "pickles", "root": str(tmp_path / "root")}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert {name: finding.ok for name, finding in findings.items()} == {"writing": True, "coming back": True}
+    assert [left.why for left in trial.left] == ["this kind of store cannot take anything away"]
+
+
+# where something is
+
+
+@pytest.fixture
+def real(s3_server):
+    if s3_server.kind == "moto":
+        pytest.skip("moto lets everybody do everything; see STORAGE_PLUGINS_TEST_S3")
+    return s3_server
+
+
+def test_a_healthy_bucket_of_a_real_server(real, open_lab):
+    findings, trial = check(open_lab())
+    assert failed(findings) == []
+    assert findings["everybody"].text == "somebody without credentials was refused"
+    assert findings["racing"].figures == {"uploads": 4, "answered": 4, "kept": 4}
+    assert trial.left == []
+
+
+def test_a_key_that_may_only_read(real, home, open_lab, s3_client, bucket):
+    open_lab().upload(make_assembly(), "X")
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    actions = ["s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"]
+    allow = {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": actions, "Resource": resources}
+    s3_client.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    write_credentials(home, real.other)
+    store = open_lab(contact="data@lab.example")
+    findings, trial = check(store)
+    assert (findings["listing"].ok, findings["reading"].ok, findings["writing"].ok) == (True, True, False)
+    assert findings["writing"].error is storage_plugins.AccessDenied
+    assert "data@lab.example" in findings["writing"].hint
+    assert trial.not_tried == ["coming back", "versions", "racing", "damage", "everybody", "speed"]
+    assert trial.left == []
+    assert failed(check(store, read_only=True)[0]) == []
+
+
+def test_a_wrong_secret(real, home, open_lab):
+    write_credentials(home, (real.owner[0], "not-the-secret"))
+    findings, _ = check(open_lab(anonymous="never"))
+    assert findings["writing"].ok is False
+    assert "secret key does not fit" in f"{findings['writing'].text} {findings['writing'].hint}"
+
+
+def test_a_host_that_does_not_answer(tmp_path, aws_credentials, command):
+    settings = {"backend": "s3", "bucket": "lab", "endpoint_url": "http://127.0.0.1:1"}
+    code, told = command("-c", write_yaml(tmp_path, settings))
+    assert code == 7
+    assert "cannot be reached" in told
+    assert "endpoint_url" in told
+    assert "Not tried after that: reading, room, writing" in told
+    assert "Nothing was left behind" in told
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a tmpfs")
+def test_a_full_disk(tmp_path, command):
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        (disk / "full").write_bytes(b"\0" * 65536)
+        code, told = command("-c", write_yaml(tmp_path, {"backend": "local", "root": str(disk)}))
+    assert code in (1, 8)
+    assert "no  room         there is none" in told
+    assert "No space left" in told
+    assert "Nothing was left behind" in told
+
+
+def test_a_private_project_of_osf_without_a_token(open_osf):
+    findings, _ = check(open_osf(token="${NO_SUCH_VARIABLE}", contact="data@lab.example"))
+    assert findings["writing"].error is storage_plugins.AccessDenied
+    assert "NO_SUCH_VARIABLE" in findings["writing"].hint
+    assert "data@lab.example" in findings["writing"].hint
+
+
+def test_a_public_project_of_osf_without_a_token(open_osf, project):
+    project.public = True
+    open_osf(visibility="public").upload(make_assembly(), "X")
+    findings, trial = check(open_osf(token=None, visibility="public"))
+    assert findings["reading"].ok
+    assert findings["writing"].error is storage_plugins.AccessDenied
+    assert trial.left == []
+
+
+def test_a_public_project_of_osf_that_is_meant_to_be_private(open_osf, project):
+    project.public = True
+    findings, _ = check(open_osf())
+    assert failed(findings) == ["writing"]
+    assert "visibility: public" in findings["writing"].hint
+
+
+def test_a_file_server_with_another_key_than_the_known_one(sftp, tmp_path, home):
+    known = (home / ".ssh" / "known_hosts").read_text().split()
+    stranger = sftp.stranger.with_suffix(".pub").read_text().split()
+    (home / ".ssh" / "known_hosts").write_text(f"{known[0]} {stranger[0]} {stranger[1]}\n")
+    settings = {"backend": "fsspec", "url": sftp.url(tmp_path / "server")}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert findings["writing"].error is storage_plugins.AccessDenied
+    name = f"[127.0.0.1]:{sftp.port}"
+    assert f"ssh-keygen -R '{name}' && ssh-keyscan -p {sftp.port} 127.0.0.1 >>" in findings["writing"].hint
+    assert not (tmp_path / "server").exists()
+    assert trial.left == []
+
+
+def test_a_file_that_is_not_what_its_record_says(tmp_path):
+    store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(tmp_path / "root")}}})
+    store.upload(make_assembly(), "X")
+    (data,) = (tmp_path / "root" / ".versions").glob("*/*/data.nc")
+    data.chmod(0o644)
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    findings, _ = check(store, read_only=True)
+    assert failed(findings) == ["reading"]
+    assert findings["reading"].error is storage_plugins.IntegrityError
+
+
+BROKEN = {
+    "Truncates": "speed",
+    "Overwrites": "versions",
+    "SaysItKeepsVersions": "versions",
+    "ReadsTheNewest": "versions",
+    "NumbersByLooking": "racing",
+    "SwallowsErrors": "damage",
+    "KeepsHalves": "damage",
+    "LosesMetadata": "coming back",
+    "WrongRecord": "coming back",
+    "AnonymousSeesAll": "everybody",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_backend_that_does_not_keep_its_promises(name, tmp_path):
+    settings = {"backend": "broken", "root": str(tmp_path), "token": TOKEN, "mutation": name}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert BROKEN[name] in failed(findings), (MUTATIONS[name].does, findings)
+    assert trial.left == []
+
+
+def test_an_error_that_is_not_ours_is_the_backends(tmp_path):
+    settings = {"backend": "broken", "root": str(tmp_path), "token": TOKEN, "host": "closed"}
+    findings, trial = check(
+        storage_plugins.open_store(config={"stores": {"lab": {**settings, "mutation": "LetsErrorsOut"}}})
+    )
+    assert findings["listing"].error is storage_plugins.PluginError
+    assert "ConnectionRefusedError" in findings["listing"].text
+    assert trial.not_tried[-1] == "speed"
+
+
+# what it leaves
+
+
+def test_what_cannot_be_taken_away_is_told(memory_store):
+    class Keeps(MemoryFiles):
+        discard = storage_plugins.FileOperations.discard
+
+    store = memory_store(Keeps())
+    findings, trial = check(store)
+    assert failed(findings) == []
+    assert sorted(left.name for left in trial.left) == sorted(store.files.held)
+    assert all("cannot be taken" in left.why for left in trial.left)
+    _, again = check(store, read_only=True)
+    assert sorted(again.earlier) == sorted(store.files.held)
+
+
+@pytest.mark.parametrize("reached", ALL)
+def test_a_check_that_is_interrupted_leaves_nothing(memory_store, reached):
+    def interrupted(trial):
+        with trial:
+            for finding in trial:
+                if finding.check == reached:
+                    raise KeyboardInterrupt
+
+    store = memory_store(MemoryFiles())
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Check(store))
+    assert store.files.held == {}
+
+
+def test_an_upload_whose_answer_is_lost_is_taken_away(memory_store):
+    store = memory_store(MemoryFiles())
+    store.files = FaultyFiles(store.files, lambda call: Fault(lose_answer=True) if call.operation == "put" else None)
+    findings, trial = check(store)
+    assert findings["writing"].error is StoreUnavailable
+    assert trial.left == []
+    assert store.files.inner.held == {}
+
+
+# the command
+
+
+def test_the_command_says_it_in_words_and_in_json(tmp_path, command):
+    path = write_yaml(tmp_path, {"backend": "local", "root": "./assemblies"})
+    code, told = command("lab", "-c", path)
+    assert code == 0
+    assert "ok  versions     each upload is kept" in told
+    assert told.endswith("Nothing was left behind.\n")
+    code, told = command("-c", path, "--json", "--read-only")
+    (document,) = json.loads(told)["stores"]
+    assert (code, document["store"], document["ok"], document["left"]) == (0, "lab", True, [])
+    assert [each["check"] for each in document["checks"]] == ["listing", "reading", "room", "everybody"]
+
+
+def test_a_group_is_tried_store_by_store(tmp_path, osf, project, command):
+    stores = {
+        "both": {"backend": "group", "read": ["archive", "gone", "here"], "write": "here"},
+        "archive": {"backend": "osf", "project": project.id, "token": OSF_TOKEN, "api_url": osf.api_url},
+        "gone": {"backend": "nonesuch"},
+        "here": {"backend": "local", "root": "./assemblies"},
+    }
+    path = tmp_path / "storage.yaml"
+    path.write_text(yaml.safe_dump({"default": "both", "stores": stores}))
+    code, told = command("-c", path, "--json")
+    archive, gone, here = json.loads(told)["stores"]
+    assert code == 10
+    assert archive["ok"]
+    assert "writing" not in [each["check"] for each in archive["checks"]]
+    assert "nonesuch" in gone["problem"]
+    assert "writing" in [each["check"] for each in here["checks"]]
+    assert not project.root.children
