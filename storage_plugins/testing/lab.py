@@ -153,6 +153,11 @@ def data_of(store: Store, name: str, **pin: Any) -> bytes:
     return store.fetch(name, **pin).read_bytes()
 
 
+def is_same(got: bytes, wanted: bytes) -> bool:
+    """Whether bytes are equal. How large ones differ in an ``==``, pytest explains for minutes where CI is set."""
+    return got == wanted
+
+
 def same_place(one: Receipt, other: Receipt | Version) -> bool:
     """Whether two records are of one version."""
     return (one.version_id, one.sha256) == (other.version_id, other.sha256)
