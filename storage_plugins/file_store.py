@@ -494,11 +494,11 @@ class FileStore(Store):
         try:
             yield
         except AccessDenied as error:
-            told = [
+            hint = error.hint or f"Ask {self.settings.contact or 'the owner of the store'} for access."
+            unset = [
                 f"The environment variable {name}, named in {self._entry.origin}, is not set." for name in self._unset
             ]
-            told.append(error.hint or f"Ask {self.settings.contact or 'the owner of the store'} for access.")
-            error.hint = " ".join(told)
+            error.hint = " ".join([*(told for told in unset if told not in hint), hint])
             raise
 
 

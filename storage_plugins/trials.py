@@ -134,6 +134,7 @@ class FileTrials(PlainTrials):
         self._keys: list[str] = []  # what may be at the place by now
         self._receipts: list[Receipt] = []
         self._sample: str | None = None
+        self._listed = False
         self.store = self._elsewhere()
 
     def all(self) -> dict[str, Callable[[], Finding]]:
@@ -178,22 +179,24 @@ class FileTrials(PlainTrials):
         try:
             names, seconds = timed(lambda: list(retrying(lambda: list(self._files.keys()))))
         except AccessDenied as error:
-            hint = f"What is named can be loaded all the same, where it may be read. {error.hint or ''}".rstrip()
-            return Finding("listing", None, f"names may not be listed: {error.message}", hint)
+            hint = f"{error.hint or ''} If only listing is forbidden, what is named loads all the same.".lstrip()
+            return Finding("listing", None, error.message, hint)
+        self._listed = True
         self.earlier = [name for name in names if NAME in name]
         for key in [name for name in names if NAME not in name and not name.startswith(".")][:_SAMPLES]:
             newest = retrying(functools.partial(self._files.newest, key))
             if newest is not None and (newest.size or 0) <= _SAMPLE:
                 self._sample = key
                 break
-        text = f"{len(names)} names in {seconds:.2f} s"
+        text = f"{len(names)} {'name' if len(names) == 1 else 'names'} in {seconds:.2f} s"
         return Finding("listing", True, text, figures={"names": len(names), "seconds": seconds})
 
     def sampling(self) -> Finding:
         """Read something that is there, and compare it with its record."""
         key = self._sample
         if key is None:
-            raise NotSupported(f"nothing is there that could be read to try it, of up to {_SAMPLE >> 20} MiB")
+            nothing = f"nothing is there to try it with, of up to {_SAMPLE >> 20} MiB"
+            raise NotSupported(nothing if self._listed else "what is there could not be listed to try it with")
         version = retrying(lambda: self._files.newest(key))
         if version is None:
             raise AssemblyNotFound(f"{key} is gone from {self.store.address}")
@@ -217,7 +220,9 @@ class FileTrials(PlainTrials):
         free = retrying(self._files.free_space)
         if free is None:
             return Finding("room", None, "the host does not say how much room there is")
-        return Finding("room", free > 0, f"{_amount(free)} free" if free else "there is none", figures={"bytes": free})
+        if free == 0:
+            return Finding("room", False, "there is none", error=QuotaExceeded, figures={"bytes": 0})
+        return Finding("room", True, f"{_amount(free)} free", figures={"bytes": free})
 
     def writing(self) -> Finding:
         """Upload a small assembly."""

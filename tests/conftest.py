@@ -46,10 +46,13 @@ def assembly() -> xr.DataArray:
     return make_assembly()
 
 
+ON_CEPH = os.environ.get("STORAGE_PLUGINS_TEST_S3") == "ceph"  # read before tests begin to clear such variables
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """moto, or with STORAGE_PLUGINS_TEST_S3=ceph a real server."""
-    if os.environ.get("STORAGE_PLUGINS_TEST_S3") == "ceph":
+    if ON_CEPH:
         with served_ceph(tmp_path_factory.mktemp("ceph")) as server:
             yield server
     else:
