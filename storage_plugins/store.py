@@ -6,6 +6,7 @@ operations of a backend; `PlainStore` wraps a backend that brings an `AssemblySt
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -295,8 +296,9 @@ class PlainStore(Store):
         self._inner = inner
 
     def upload(self, assembly: Any, identifier: str, **options: Any) -> Receipt:
-        """Keep an assembly, as the backend does it."""
-        return self._inner.upload(assembly, check_identifier(identifier), **options)
+        """Keep an assembly, as the backend does it. What the store is called, only this one knows."""
+        receipt = self._inner.upload(assembly, check_identifier(identifier), **options)
+        return dataclasses.replace(receipt, store=self.name, address=self.address)
 
     def load(self, identifier: str | Receipt, **options: Any) -> xr.DataArray:
         """Return an assembly, as the backend does it."""

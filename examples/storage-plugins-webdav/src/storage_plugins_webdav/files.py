@@ -1,0 +1,206 @@
+"""Versions as folders that appear whole: made under a temporary name, then moved to one that nobody else makes.
+
+::
+
+    .versions/<key>/000003-<first 12 of sha256>-<random>/{data.nc, record.json}
+
+A server need not keep two apart that take one free name at the same moment, whatever ``Overwrite: F`` asks for:
+Nextcloud looks, and then removes what has come there meanwhile. So no name is fought for: who has seen version 3 makes
+4 or higher, and the rest of the name tells equal numbers apart. ``<key>`` itself, a file put there by hand, is read as
+the oldest version, for as long as nobody changes it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from storage_plugins import (
+    AlreadyExists,
+    AssemblyNotFound,
+    ConfigError,
+    Content,
+    FileOperations,
+    IntegrityError,
+    Source,
+    StorageError,
+    Version,
+)
+from storage_plugins.atomic import TEMPORARY
+
+from .server import Server
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .settings import WebDAVSettings
+
+_VERSIONS = ".versions"
+_RECORD = "record.json"
+_VERSION = re.compile("([0-9]{6,18})-[0-9a-f]{12}-[0-9a-f]{8}")
+_BY_HAND = re.compile("0-[0-9a-f]{12}")
+_AT_ONCE = 8  # records that are asked for side by side
+
+
+class WebDAVFiles(FileOperations):
+    """The files of one folder on a WebDAV server."""
+
+    def __init__(self, settings: WebDAVSettings) -> None:
+        self._settings = settings
+        self._server = Server(settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._settings,)
+
+    @property
+    def address(self) -> str:
+        """The folder's URL."""
+        return self._settings.address
+
+    def keeps_versions(self) -> bool:
+        """Each upload is a folder of its own, so always."""
+        return True
+
+    def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str:
+        """Make the next version."""
+        folders = self._folders(key)
+        if if_absent and (folders or self._by_hand(key)):
+            raise AlreadyExists(f"{key} is in {self.address} already")
+        number = _number(folders[0]) + 1 if folders else 1
+        version_id = f"{number:06d}-{source.sha256[:12]}-{secrets.token_hex(4)}"
+        unfinished = _VERSIONS, f"{TEMPORARY}{secrets.token_hex(8)}"
+        self._make_own(*unfinished)
+        try:
+            self._fill(unfinished, key, source, metadata)
+            if not folders:
+                self._make_shared(_VERSIONS, key)
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                self._server.send("DELETE", *unfinished, "")
+            raise
+        # if its answer is lost it may have been done, or may be going on: then nothing is touched any more
+        target = {"Destination": self._server.url(_VERSIONS, key, version_id, ""), "Overwrite": "F"}
+        self._server.send("MOVE", *unfinished, "", headers=target)
+        return version_id
+
+    def read(
+        self,
+        key: str,
+        version_id: str | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        if_match: str | None = None,
+    ) -> Content:
+        """Ask for a version's bytes, which never change: one request where its id is known."""
+        version = Version(version_id=version_id) if version_id else self.newest(key)
+        name = (version and version.version_id) or ""
+        by_hand = _BY_HAND.fullmatch(name)
+        missing = AssemblyNotFound(f"There is no {key} {version_id or ''} in {self.address}")
+        if version is None or not (by_hand or _VERSION.fullmatch(name)):
+            raise missing
+        path = (key,) if by_hand else (_VERSIONS, key, name, _data(key))
+        part = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
+        answer = self._server.send("GET", *path, headers=part, stream=True)
+        told = answer.headers
+        if by_hand and answer.is_success and name != _id_by_hand(told.get("ETag") or told.get("Last-Modified", "")):
+            answer.close()
+            raise missing
+        size = told.get("Content-Range", "").rpartition("/")[2] or told.get("Content-Length", "")
+        blocks = self._blocks(answer, start, stop)
+        next(blocks)  # so that whoever closes it closes the answer too, read or not
+        return Content(dataclasses.replace(version, size=int(size) if size.isdecimal() else None), blocks)
+
+    def versions(self, key: str) -> list[Version]:
+        """Return the versions, newest first."""
+        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = pool.map(lambda name: self._version(key, name), self._folders(key))
+            return [version for version in [*found, self._by_hand(key)] if version]
+
+    def newest(self, key: str) -> Version | None:
+        """Return the newest version."""
+        found = (self._version(key, name) for name in self._folders(key))
+        return next(filter(None, found), None) or self._by_hand(key)
+
+    def keys(self, prefix: str = "") -> Iterable[str]:
+        """Return the names of all files with a version, and of those put there by hand."""
+        entries = self._server.listing("")
+        names = {name for name, entry in entries.items() if not entry.is_folder}
+        if _VERSIONS in entries:
+            names |= self._server.listing(_VERSIONS, "").keys()
+        return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
+
+    def _folders(self, key: str) -> list[str]:
+        """Return the names of the folders of a key's versions, newest first."""
+        return sorted(filter(_VERSION.fullmatch, self._server.listing(_VERSIONS, key, "")), key=_number, reverse=True)
+
+    def _version(self, key: str, name: str) -> Version | None:
+        """Return what is recorded of a version; None for a folder that is none."""
+        try:
+            record = json.loads(self._server.send("GET", _VERSIONS, key, name, _RECORD).content)
+            created = datetime.fromisoformat(record["created"])
+            return Version.described(record, version_id=name, size=int(record["size"]), created=created)
+        except (AssemblyNotFound, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def _by_hand(self, key: str) -> Version | None:
+        entry = self._server.listing(key, depth=0).get(key)
+        return None if not entry or entry.is_folder else Version(version_id=_id_by_hand(entry.tag), size=entry.size)
+
+    def _blocks(self, answer: httpx.Response, start: int, stop: int | None) -> Iterator[bytes]:
+        done = start if "Content-Range" in answer.headers else 0  # some servers know no ranges
+        with contextlib.closing(answer), self._server.talking():
+            yield b""
+            for block in answer.iter_raw() if answer.is_success else ():
+                yield block[max(0, start - done) : None if stop is None else max(0, stop - done)]
+                done += len(block)
+
+    def _make_own(self, *folder: str) -> None:
+        """Make a folder that nobody else makes and, the first time, those that it is in."""
+        try:
+            self._server.send("MKCOL", *folder, "")
+        except ConfigError:
+            self._make_shared()
+            self._make_shared(*folder[:-1])
+            self._server.send("MKCOL", *folder, "")
+
+    def _make_shared(self, *folder: str) -> None:
+        """Make a folder that others may have made already, or may make at this moment."""
+        try:
+            self._server.send("MKCOL", *folder, "")
+        except StorageError:
+            if not self._server.listing(*folder, "", depth=0):
+                raise
+
+    def _fill(self, folder: tuple[str, str], key: str, source: Source, metadata: Mapping[str, str]) -> None:
+        """Send what a version is made of, and see that all of it arrived."""
+        data = _data(key)
+        size = {"Content-Length": str(source.size)}  # or it would go in chunks, which not all servers take
+        self._server.send("PUT", *folder, data, headers=size, content=source.blocks())
+        record = json.dumps({**metadata, "created": datetime.now(UTC).isoformat()}, indent=1)
+        self._server.send("PUT", *folder, _RECORD, content=record.encode())
+        arrived = self._server.listing(*folder, "").get(data)
+        if arrived is None or arrived.size not in (source.size, None):
+            raise IntegrityError(f"{key} did not arrive whole in {self.address}; nothing was kept of it")
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[0])
+
+
+def _data(key: str) -> str:
+    return f"data{PurePosixPath(key).suffix}"
+
+
+def _id_by_hand(tag: str) -> str:
+    bare = tag.removeprefix("W/").strip('"')  # some write the quotes in one place and not in the other
+    return f"0-{hashlib.sha256(bare.encode()).hexdigest()[:12]}"
