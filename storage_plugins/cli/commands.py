@@ -14,6 +14,7 @@ import click
 
 from .. import __version__, errors
 from .mirroring import mirror
+from .new_backend import new_backend
 from .output import print_json, print_receipt, print_table
 from .receipts import receipts
 
@@ -66,6 +67,7 @@ def cli(verbose: bool) -> None:
 
 
 cli.add_command(mirror)
+cli.add_command(new_backend)
 cli.add_command(receipts)
 
 
