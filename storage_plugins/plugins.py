@@ -105,6 +105,11 @@ class Plugin:
     problem: str | None = None
     remedy: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name and who brought it, for messages."""
+        return f"The backend {self.name!r} of {self.distribution} {self.version}"
+
 
 @functools.lru_cache(maxsize=1)
 def installed() -> tuple[Plugin, ...]:
@@ -163,18 +168,14 @@ def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
 
 def title_of(backend: Backend) -> str:
     """Return a backend's name and who brought it, for messages."""
-    return next(_title(plugin) for plugin in installed() if plugin.backend is backend)
+    return next(plugin.title for plugin in installed() if plugin.backend is backend)
 
 
 def title_by_package(files: object) -> str:
     """Return the title of the backend that an object's class is of: the only one with its hook in that package."""
     package = type(files).__module__.partition(".")[0]
     owners = [plugin for plugin in installed() if plugin.module.partition(".")[0] == package]
-    return _title(owners[0]) if len(owners) == 1 else f"{type(files).__module__}.{type(files).__qualname__}"
-
-
-def _title(plugin: Plugin) -> str:
-    return f"The backend {plugin.name!r} of {plugin.distribution} {plugin.version}"
+    return owners[0].title if len(owners) == 1 else f"{type(files).__module__}.{type(files).__qualname__}"
 
 
 def _load(point: importlib.metadata.EntryPoint) -> Plugin:
