@@ -183,6 +183,15 @@ def test_a_backend_that_answers_wrongly_is_told_as_its_own_fault(mistaken, tmp_p
     assert caught.value.hint == guide.see(section)
 
 
+def test_a_wrong_list_of_versions_is_not_taken_for_one_that_may_not_be_seen(mistaken, tmp_path):
+    mistaken(FILES, "return [version for version, _", "return [version.version_id for version, _")
+    store = storage_plugins.open_store(config={"stores": {"shelf": {"backend": "dict", "place": str(tmp_path)}}})
+    (tmp_path / "x.txt").write_text("x")
+    store.upload_file(tmp_path / "x.txt")
+    with pytest.raises(PluginError, match="versions gave a str"):
+        store.fetch("x.txt", sha256="0" * 64)
+
+
 def test_without_a_mistake_the_same_works(mistaken, tmp_path):
     mistaken(FILES, "return True", "return True")
     use(tmp_path)

@@ -171,9 +171,10 @@ def storage_plugins_backend():
 
 @pytest.fixture
 def third_parties(tmp_path):
-    """A folder with backends of others: one that is right, one that fails, one whose settings have no schema."""
+    """A folder with backends of others: one that is right, one without its SDK, one that fails, one without a schema."""
     codes = {
         "theirs": THIRD_PARTY.format(name="theirs", more=""),
+        "lacks": THIRD_PARTY.format(name="lacks", more="").replace("files=str", "files=str, requires=('no_such_sdk',)"),
         "fails": "raise RuntimeError('not today')",
         "odd": THIRD_PARTY.format(name="odd", more="call: pydantic.SkipValidation[__import__('typing').Callable]"),
     }
@@ -195,7 +196,8 @@ def test_backends_of_others_are_in_it_and_broken_ones_are_said_to_be_left_out(th
     told = {
         re.match(r"Left out: The backend '(\w+)'", line)[1]: line for line in done.stderr.splitlines() if "Left" in line
     }
-    assert {*told} == {"fails", "odd"}
+    assert {*told} == {"lacks", "fails", "odd"}
+    assert "no_such_sdk" in told["lacks"]
     assert "RuntimeError: not today" in told["fails"]
     assert "have no schema" in told["odd"]
     validator = jsonschema.Draft7Validator(json.loads(out.read_text("utf-8")))
@@ -203,7 +205,7 @@ def test_backends_of_others_are_in_it_and_broken_ones_are_said_to_be_left_out(th
     assert validator.is_valid({"stores": {"a": store, "b": {**store, "key": "${SHORT}"}, "c": {**LAB}}})
     for wrong in ({"inner": {"port": "x"}}, {"inner": {"prot": 22}}, {"key": 5}, {"kye": "x"}):
         assert not validator.is_valid({"stores": {"a": {**store, **wrong}}})
-    assert not validator.is_valid({"stores": {"a": {"backend": "fails"}}})
+    assert not validator.is_valid({"stores": {"a": {"backend": "lacks", "inner": {"port": 22}}}})
     again = subprocess.run(command, env=third_parties, capture_output=True, text=True, check=False)
     assert again.returncode == 6
     assert "--force" in again.stderr
