@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -143,21 +142,21 @@ def test_what_appears_meanwhile_is_left_as_it_is(tmp_path):
 )
 def test_the_guides_commands_install_check_and_build_the_package(tmp_path):
     """In an environment of its own, over the packages of this one; pip and build are told to fetch nothing."""
-    environment = tmp_path / "environment"
+    here, environment = tmp_path / "here", tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     (site,) = environment.glob("**/site-packages")
-    ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
-    (site / "ours.pth").write_text("\n".join(dict.fromkeys([*ours, sysconfig.get_path("purelib")])))
-    sources = [path for path in ours if "site-packages" not in path]
-    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
-    path = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), os.environ["PATH"]])
-    variables = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "MYPYPATH": os.pathsep.join(sources)}
+    (site / "ours.pth").write_text("\n".join(filter(None, sys.path)))
+    path = os.pathsep.join([str(environment / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    variables = {
+        **os.environ,
+        "PATH": path,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "MYPYPATH": os.environ.get("PYTHONPATH", ""),  # mypy does not look there by itself
+    }
 
     def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        script = script.replace("python -m pip install ruff mypy build\n", "")
         script = script.replace("pip install", "pip install -q --no-deps --no-build-isolation --no-index")
-        script = script.replace(
-            "pip install -q --no-deps --no-build-isolation --no-index ruff mypy build", "pip --version"
-        )
         script = script.replace("-m build", "-m build --no-isolation")
         return subprocess.run(
             ["sh", "-ec", script], cwd=folder, env=variables, capture_output=True, text=True, check=False
@@ -165,13 +164,11 @@ def test_the_guides_commands_install_check_and_build_the_package(tmp_path):
 
     begin, look = blocks("sh")
     (command,) = [line[2:] for line in "".join(blocks("console")).splitlines()]
-    package = tmp_path / "here" / "storage-plugins-dict"
-    assert (
-        run(f"python -m {command.replace('storage-plugins', 'storage_plugins', 1)}", tmp_path / "here").returncode == 0
-    )
-    first = run(begin, tmp_path / "here")
+    assert run(command, here).returncode == 0
+    first = run(begin, here)
     assert first.returncode == 1, first.stdout + first.stderr
     assert re.search(r"NotImplementedError: \w+ is not written yet", first.stdout), first.stdout + first.stderr
+    package = here / "storage-plugins-dict"
     assert "dict     storage-plugins-dict 0.1.0" in run("python -m storage_plugins backends", package).stdout
     for step in ("as it is written", "filled in"):
         done = run(look, package)

@@ -171,7 +171,7 @@ def storage_plugins_backend():
 
 @pytest.fixture
 def third_parties(tmp_path):
-    """A folder with backends of others: one that is right, one without its SDK, one that fails, one without a schema."""
+    """A folder with backends of others: one is right, one lacks its SDK, one fails, one has no schema."""
     codes = {
         "theirs": THIRD_PARTY.format(name="theirs", more=""),
         "lacks": THIRD_PARTY.format(name="lacks", more="").replace("files=str", "files=str, requires=('no_such_sdk',)"),
