@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 import shlex
 import string
@@ -86,6 +85,8 @@ def _parts(name: str) -> list[str]:
 
 def _written(words: dict[str, str]) -> dict[str, str]:
     """Return the package's files by their paths."""
+    import importlib.resources
+
     templates = importlib.resources.files(__package__) / "skeleton"
 
     def filled(text: str) -> str:
