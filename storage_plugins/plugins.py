@@ -91,19 +91,19 @@ class Plugin:
     Attributes:
         name: the entry point's name, or the backend's where there is one.
         distribution, version: who brought it.
-        module: where its hook is looked for.
         backend: None where it cannot be used.
         problem: what is wrong with it, None if nothing is.
         remedy: what to do about that.
+        module: where its hook is looked for.
     """
 
     name: str
     distribution: str
     version: str
-    module: str = ""
     backend: Backend | None = None
     problem: str | None = None
     remedy: str | None = None
+    module: str = ""
 
     @property
     def title(self) -> str:
@@ -180,7 +180,7 @@ def title_by_package(files: object) -> str:
 
 def _load(point: importlib.metadata.EntryPoint) -> Plugin:
     distribution, version = _distribution(point)
-    plugin = Plugin(point.name, distribution, version, point.module)
+    plugin = Plugin(point.name, distribution, version, module=point.module)
     update = f"Update or remove {distribution}: pip install -U {distribution}."
     try:
         module = point.load()
