@@ -76,9 +76,10 @@ ROWS = re.findall(
 @pytest.mark.parametrize(("folder", "lines", "code"), ROWS)
 def test_the_lengths_that_the_guide_tells_are_right(folder, lines, code):
     checkout = GUIDE.parent.parent
-    if not (checkout / folder).is_dir():
+    if not (checkout / "plugins").is_dir():
         pytest.skip("no checkout around the tests")
     files = list((checkout / folder).rglob("*.py"))
+    assert files
     assert int(lines) == pytest.approx(sum(len(path.read_text("utf-8").splitlines()) for path in files), rel=0.1)
     assert int(code) == pytest.approx(sum(map(code_lines, files)), rel=0.1)
 
