@@ -95,8 +95,8 @@ def _each(files: FileOperations, operation: str, answer: Iterable[T], kind: type
         yield one
 
 
-def _wrong(files: FileOperations, operation: str, expected: str, got: object, form: str = "") -> PluginError:
+def _wrong(files: FileOperations, operation: str, expected: str, got: object, article: str = "") -> PluginError:
     from .plugins import title_by_package
 
     name = "None" if got is None else type(got).__name__
-    return PluginError(f"{title_by_package(files)}: {operation} gave {form}{name}, not {expected}", hint=see(ANSWER))
+    return PluginError(f"{title_by_package(files)}: {operation} gave {article}{name}, not {expected}", hint=see(ANSWER))

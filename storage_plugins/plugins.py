@@ -168,7 +168,8 @@ def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
 
 def title_of(backend: Backend) -> str:
     """Return a backend's name and who brought it, for messages."""
-    return next(plugin.title for plugin in installed() if plugin.backend is backend)
+    titles = (plugin.title for plugin in installed() if plugin.backend is backend)
+    return next(titles, f"The backend {backend.name!r}")
 
 
 def title_by_package(files: object) -> str:

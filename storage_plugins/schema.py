@@ -21,28 +21,28 @@ _SAY = 'A secret: write "${VARIABLE}", which is read from the environment when t
 
 def schema() -> tuple[dict[str, Any], dict[str, str]]:
     """Return the schema; and what is wrong with each plugin that had to be left out, by its title."""
-    models: dict[str, type[BaseModel]] = {BACKEND: GroupSettings}
+    definitions: dict[str, Any] = {}
+    names: list[str] = []
     left_out: dict[str, str] = {}
     for plugin in installed():
         if plugin.backend is None or plugin.problem is not None:
             left_out[plugin.title] = f"{plugin.problem}\n  {plugin.remedy}"
-        else:
-            models[plugin.backend.name] = plugin.backend.settings
-    definitions: dict[str, Any] = {}
-    for name, model in list(models.items()):
+            continue
         try:
-            definitions |= _definitions(name, model)
+            definitions |= _definitions(plugin.name, plugin.backend.settings)
         except Exception as error:  # a model of somebody else's, with types that have no schema
-            title = next(plugin.title for plugin in installed() if plugin.name == name)
-            left_out[title] = f"its settings have no schema: {type(error).__name__}: {error}"
-            del models[name]
+            left_out[plugin.title] = f"its settings have no schema: {type(error).__name__}: {error}"
+        else:
+            names.append(plugin.name)
+    definitions |= _definitions(BACKEND, GroupSettings)
+    names.append(BACKEND)
     chosen = [
         {"if": {"properties": {"backend": {"const": name}}, "required": ["backend"]}, "then": _reference(name)}
-        for name in models
+        for name in names
     ]
     definitions["store"] = {
         "type": "object",
-        "properties": {"backend": {"enum": [*models], "description": "the kind of store"}},
+        "properties": {"backend": {"enum": names, "description": "the kind of store"}},
         "required": ["backend"],
         "allOf": chosen,
     }
