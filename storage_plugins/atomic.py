@@ -54,6 +54,28 @@ def atomic_file(target: Path, *, exclusive: bool = False, durable: bool = True) 
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Fill a folder that appears under ``target`` whole, on leaving the block, or not at all.
+
+    FileExistsError if by then there is something else than an empty folder.
+    """
+    temporary = temporary_name(target.parent)
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            if os.name == "nt" and target.is_dir():
+                target.rmdir()  # elsewhere a rename takes an empty folder's place
+            temporary.rename(target)
+        except OSError as error:
+            if not target.exists():
+                raise
+            raise FileExistsError(errno.EEXIST, "Something is there already", str(target)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def link_new(existing: Path, target: Path) -> None:
     """Give ``existing`` the further name ``target``; FileExistsError if that is taken.
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "storage.yaml"
 _TOP = ("brainscore", "default", "receipts", "stores")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_BUCKETS = re.compile(r"\*|[^/*\s]+(/[^/*\s]+)*(/\*)?")  # bucket, bucket/folder, either with all below it, or all
+STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+BUCKETS = re.compile(r"\*|[^/*\s]+(/[^/*\s]+)*(/\*)?")  # bucket, bucket/folder, either with all below it, or all
 _Lines = Mapping[tuple[str, ...], int]
 
 
@@ -77,7 +78,7 @@ class StoreEntry:
         secret, values, unset = secret_fields(backend.settings), dict[str, Any](), list[str]()
         for name, value in self.raw.items():
             if name not in secret:
-                if isinstance(value, str) and _VARIABLE.search(value):
+                if isinstance(value, str) and VARIABLE.search(value):
                     raise self.error(
                         f"{name}: ${{…}} is replaced in secret settings only"
                         + (f" ({', '.join(sorted(secret))})" if secret else f", and {self.backend} has none"),
@@ -234,7 +235,7 @@ class Config:
         receipts = _receipts_folder(values.get("receipts"), path, folder, fail)
         entries: dict[str, StoreEntry] = {}
         for name, raw in stores.items():
-            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            if not isinstance(name, str) or not STORE_NAME.fullmatch(name):
                 raise fail(f"{name!r} cannot be a store's name", "stores", str(name))
             if not isinstance(raw, dict):
                 raise fail(f"store {name!r} is not a mapping of settings", "stores", name)
@@ -291,7 +292,7 @@ def _buckets(value: object, entries: Mapping[str, StoreEntry], fail: Any) -> dic
     if not isinstance(buckets, dict):
         raise fail("brainscore: buckets: is not a mapping of buckets to stores", "brainscore", "buckets")
     for bucket, store in buckets.items():
-        if not isinstance(bucket, str) or not _BUCKETS.fullmatch(bucket):
+        if not isinstance(bucket, str) or not BUCKETS.fullmatch(bucket):
             raise fail(
                 f"{bucket!r} is no bucket",
                 *("brainscore", "buckets", str(bucket)),
@@ -331,11 +332,11 @@ def nearest(word: str, right: list[str], form: str = "Did you mean {!r}?") -> st
 def _unset(value: object) -> list[str]:
     if isinstance(value, Mapping):
         return [name for part in value.values() for name in _unset(part)]
-    names = _VARIABLE.findall(value) if isinstance(value, str) else []
+    names = VARIABLE.findall(value) if isinstance(value, str) else []
     return [name for name in names if not os.environ.get(name)]
 
 
 def _resolved(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return _VARIABLE.sub(lambda match: os.environ[match.group(1)], value)
+    return VARIABLE.sub(lambda match: os.environ[match.group(1)], value)

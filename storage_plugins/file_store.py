@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import answers
 from .atomic import disk_errors, from_os_error
 from .cache import Cache, Cached
 from .errors import (
@@ -85,7 +86,7 @@ class FileStore(Store):
     def promises(self) -> str:
         """Ask the host what becomes of bytes that are uploaded again; see `Store.promises`."""
         try:
-            if retrying(self.files.keeps_versions):
+            if retrying(lambda: answers.keeps_versions(self.files)):
                 seen = "; everybody can read all that is there" if retrying(self.files.place_is_public) else ""
                 return f"keeps every version{seen}"
         except StorageError as error:
@@ -138,7 +139,7 @@ class FileStore(Store):
         """Return the versions of ``identifier``, newest first; none for an unknown one."""
         key = assembly_key(identifier, self._prefix(assembly_prefix))
         with self.explained():
-            versions = retrying(lambda: list(self.files.versions(key)))
+            versions = retrying(lambda: answers.versions(self.files, key))
             present = {version.sha256 for version in versions}
             versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
         return [version for version in versions if version.answers_to(identifier)]
@@ -226,7 +227,7 @@ class FileStore(Store):
         """Return the key of one version, its id, and its verified file: the newest, if none is named."""
         key = assembly_key(identifier, self._prefix(assembly_prefix))
         if not version_id:
-            newest = retrying(lambda: self.files.newest(key))
+            newest = retrying(lambda: answers.newest(self.files, key))
             if newest is None or not newest.answers_to(identifier):
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             version_id = newest.version_id
@@ -253,7 +254,7 @@ class FileStore(Store):
     ) -> Receipt:
         """Make the file at ``path`` a new version of ``key``, unless it is the newest already."""
         source = self._hashed(path, key)
-        versioned = functools.cache(self.files.keeps_versions)  # a request, which is not always needed
+        versioned = functools.cache(lambda: answers.keeps_versions(self.files))  # a request, which is not always needed
         newest = self._look(key, versioned)
         if newest is None:
             self._refuse_other_case(key)
@@ -272,9 +273,9 @@ class FileStore(Store):
             content_digest=content_digest,
         )
         if versioned():
-            version_id = self.files.put(key, source, metadata=metadata, if_absent=False)
+            version_id = answers.put(self.files, key, source, metadata=metadata, if_absent=False)
         elif newest is None:
-            version_id = self.files.put(key, source, metadata=metadata, if_absent=True)
+            version_id = answers.put(self.files, key, source, metadata=metadata, if_absent=True)
         else:
             version_id = self._replace(key, identifier, newest, source, metadata, replace)
         receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
@@ -301,7 +302,7 @@ class FileStore(Store):
     def _look(self, key: str, versioned: Callable[[], bool]) -> Version | None:
         """Return the newest version, None if there is none; where that cannot be seen, only if nothing can be lost."""
         try:
-            newest = retrying(lambda: self.files.newest(key))
+            newest = retrying(lambda: answers.newest(self.files, key))
         except AccessDenied as error:
             if not versioned() and not self.files.creates_safely():
                 raise
@@ -309,7 +310,7 @@ class FileStore(Store):
             return None
         if newest is None and not versioned():
             with contextlib.suppress(AccessDenied, NotSupported):  # one that was deleted may have left older ones
-                newest = next(iter(retrying(lambda: list(self.files.versions(key)))), None)
+                newest = next(iter(retrying(lambda: answers.versions(self.files, key))), None)
         return newest
 
     def _replace(
@@ -336,12 +337,12 @@ class FileStore(Store):
             raise NotSupported(f"{message}: they would be lost", hint="Choose another identifier.")
         lost = [newest]
         if newest.version_id not in (None, "null"):  # versions kept earlier stay; what came before or after them not
-            older = retrying(lambda: list(self.files.versions(key)))
+            older = retrying(lambda: answers.versions(self.files, key))
             lost += [version for version in older if version.version_id == "null"]
         with self.cache.scratch() as folder:
             for version in lost:
                 keep(self.files, key, version, folder / "old")
-        return self.files.replace(key, source, metadata=metadata, seen=newest)
+        return answers.replace(self.files, key, source, metadata=metadata, seen=newest)
 
     def _tell(self, done: str, identifier: str) -> None:
         """Log which store and which configuration an upload used; the store nobody configured is a warning."""
@@ -353,7 +354,7 @@ class FileStore(Store):
     def _is_whole(self, key: str, version: Version) -> bool:
         """Whether a version that is a file of this computer still has its bytes; others are believed."""
         with disk_errors(f"read {key}"):
-            local = self.files.local_file(key, version.version_id)
+            local = answers.local_file(self.files, key, version.version_id)
             return local is None or self.cache.verify(local[0]).hashes.sha256 == version.sha256
 
     def _hashed(self, path: Path, key: str) -> Source:
@@ -384,7 +385,7 @@ class FileStore(Store):
     def _refuse_other_case(self, key: str) -> None:
         """Refuse a name that differs from an existing one in case only: some hosts keep one of them."""
         try:
-            others = retrying(lambda: list(self.files.differing_in_case(key)))
+            others = retrying(lambda: answers.differing_in_case(self.files, key))
         except (AccessDenied, NotSupported) as error:
             _log.info("Names that differ in case only cannot be seen in %s (%s)", self.address, error)
             return
@@ -474,7 +475,7 @@ class FileStore(Store):
         return self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
 
     def _keys(self, prefix: str) -> list[str]:
-        return [key for key in retrying(lambda: list(self.files.keys(prefix))) if not key.startswith(".")]
+        return [key for key in retrying(lambda: answers.keys(self.files, prefix)) if not key.startswith(".")]
 
     def _identifier(self, key: str, prefix: str) -> str:
         """Return the identifier recorded with a key; what its name says where nothing was recorded."""
@@ -482,7 +483,7 @@ class FileStore(Store):
         if "_" not in stem:  # no dot can have become an underscore
             return stem
         try:
-            newest = retrying(lambda: self.files.newest(key))
+            newest = retrying(lambda: answers.newest(self.files, key))
         except (AccessDenied, AssemblyNotFound):
             newest = None
         recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None

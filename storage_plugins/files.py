@@ -173,11 +173,15 @@ class FileOperations(abc.ABC):
 
     def newest(self, key: str) -> Version | None:
         """Return the newest version with its record, None for an unknown key."""
-        return next(iter(self.versions(key)), None)
+        from . import answers  # which needs this module
+
+        return next(answers.each_version(self, key), None)
 
     def differing_in_case(self, key: str) -> Iterable[str]:
         """Return the keys that differ from ``key`` in case only. Asked right after `newest` found no ``key``."""
-        return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
+        from . import answers
+
+        return [other for other in answers.keys(self) if other != key and other.casefold() == key.casefold()]
 
     def creates_safely(self) -> bool:
         """Whether ``if_absent`` holds whatever else happens: unseen files and racing uploads are not overwritten."""

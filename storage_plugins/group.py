@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
+from . import answers
 from .errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
 from .file_store import FileStore
 from .identifiers import assembly_key
@@ -163,7 +164,7 @@ class Group(Store):
             return member.fetch(target, **pin)
 
         def newest_of(member: FileStore) -> Version | None:
-            return member.files.newest(str(name))
+            return answers.newest(member.files, str(name))
 
         key = name.key if isinstance(name, Receipt) else name
         return self._found(fetch, newest_of, name, key, None, Pin(version_id, sha1, sha256), newest)

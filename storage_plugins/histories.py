@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 
+from . import answers
 from .atomic import disk_errors
 from .errors import AssemblyNotFound, IntegrityError, NotSupported
 from .file_store import FileStore
@@ -157,7 +158,7 @@ class HistoryCopy:
 
     def _oldest_first(self, store: FileStore) -> list[Version]:
         with store.explained():
-            return retrying(lambda: list(store.files.versions(self.key)))[::-1]
+            return retrying(lambda: answers.versions(store.files, self.key))[::-1]
 
     def _known(self, store: FileStore, version: Version) -> Hashes | None:
         """Return what a version's record or its receipt says, None where there is neither."""
@@ -181,7 +182,7 @@ class HistoryCopy:
         """Give out a version's file, verified: where it lies on this computer, else downloaded for the block."""
         with contextlib.ExitStack() as stack:
             with store.explained():
-                local = retrying(lambda: store.files.local_file(self.key, version.version_id))
+                local = retrying(lambda: answers.local_file(store.files, self.key, version.version_id))
                 if local is not None:
                     with disk_errors(f"read {self.key}"):
                         file = Source.of(local[0])
@@ -237,7 +238,9 @@ class HistoryCopy:
             if held and identifier is not None:
                 self.target._refuse_other_name(held[-1].version, self.key, identifier, prefix)
             source = Source(file.path, file.size, file.sha1, file.sha256, progress)
-            version_id = self.target.files.put(self.key, source, metadata=metadata, if_absent=not self._versioned)
+            version_id = answers.put(
+                self.target.files, self.key, source, metadata=metadata, if_absent=not self._versioned
+            )
         self.copied += 1
         self.sent += file.size
         return version_id

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from pathlib import Path, PurePosixPath
 
+from . import answers
 from .errors import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported
 from .files import FileOperations, Source
 from .protocol import Version, record
@@ -28,14 +29,14 @@ def kept_versions(files: FileOperations, key: str) -> list[Version]:
     if not files.replaces():
         return []
     try:
-        names = retrying(lambda: list(files.keys(f"{FOLDER}/{key}/")))
+        names = retrying(lambda: answers.keys(files, f"{FOLDER}/{key}/"))
     except (AccessDenied, NotSupported):
         return []
     found = []
     for name in names:
         sha256 = PurePosixPath(name).name.removesuffix(PurePosixPath(key).suffix)
         try:
-            version = retrying(functools.partial(files.newest, name))
+            version = retrying(functools.partial(answers.newest, files, name))
         except (AccessDenied, AssemblyNotFound):
             continue
         if version is not None and kept_key(key, sha256) == name and len(sha256) == 64:
@@ -65,4 +66,4 @@ def keep(files: FileOperations, key: str, version: Version, copy: Path) -> None:
         content_digest=version.content_digest if version.sha256 == hashes.sha256 else None,
     )
     with contextlib.suppress(AlreadyExists):  # these bytes were replaced before
-        files.put(kept_key(key, hashes.sha256), source, metadata=metadata, if_absent=True)
+        answers.put(files, kept_key(key, hashes.sha256), source, metadata=metadata, if_absent=True)

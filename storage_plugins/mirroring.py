@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from . import answers
 from .errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
 from .file_store import FileStore
 from .histories import AnotherHistory, HistoryCopy, Stopped
@@ -156,7 +157,7 @@ class _Work:
         self.stop = threading.Event()
         with target.explained():
             target._visible_as_asked(f"all of {source.address}")
-            self.versioned = retrying(target.files.keeps_versions)
+            self.versioned = retrying(lambda: answers.keeps_versions(target.files))
         self._names = _Names(_listed(target) or [])
 
     def copy(self, key: str) -> Mirrored:

@@ -14,9 +14,11 @@ from .cache import Cache
 from .config import Config, StoreEntry, nearest
 from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from .file_store import FileStore
+from .files import FileOperations
 from .group import BACKEND, Group, GroupSettings
-from .plugins import Backend, backend_for_uri, find_backend
-from .protocol import Receipt
+from .guide import OPENING, see
+from .plugins import Backend, backend_for_uri, find_backend, title_of
+from .protocol import AssemblyStore, Receipt
 from .settings import without_secrets
 from .store import PlainStore, Store
 
@@ -133,19 +135,36 @@ def open_entry(entry: StoreEntry) -> Store:
     settings, unset = entry.settings(backend)
     try:
         if backend.files is not None:
-            files = backend.files(settings)
+            files = _checked_files(backend.files(settings))
             if settings.visibility == "public" and files.anonymous() is None:
                 raise _cannot_open(entry)
             return FileStore(entry, settings, files, cache=Cache.from_environment(), unset=unset)
         if backend.store is not None:
             if settings.visibility == "public":
                 raise _cannot_open(entry)
-            return PlainStore(entry, settings, backend.store(settings))
+            return PlainStore(entry, settings, _checked_store(backend.store(settings)))
     except StorageError:
         raise
     except Exception as error:
-        raise PluginError(f"The backend {backend.name!r} failed to open: {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{title_of(backend)} failed to open: {type(error).__name__}: {error}",
+            hint=see(OPENING),
+        ) from error
     raise PluginError(f"The backend {backend.name!r} makes neither files nor a store")
+
+
+def _checked_files(files: FileOperations) -> FileOperations:
+    if not isinstance(files, FileOperations):
+        raise TypeError(f"files= gave {type(files).__name__}, not a FileOperations")
+    if not isinstance(files.address, str):
+        raise TypeError(f"address is {type(files.address).__name__}, not str; it is a property")
+    return files
+
+
+def _checked_store(store: AssemblyStore) -> AssemblyStore:
+    if not isinstance(store, AssemblyStore):
+        raise TypeError(f"store= gave {type(store).__name__}, which has not both upload and load")
+    return store
 
 
 def _open_group(entry: StoreEntry) -> Group:

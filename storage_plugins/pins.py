@@ -12,9 +12,18 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from . import answers
 from .atomic import disk_errors
 from .cache import Cache, Cached
-from .errors import AccessDenied, AssemblyNotFound, IntegrityError, InvalidPin, StorageError, StoreUnavailable
+from .errors import (
+    AccessDenied,
+    AssemblyNotFound,
+    IntegrityError,
+    InvalidPin,
+    PluginError,
+    StorageError,
+    StoreUnavailable,
+)
 from .files import FileOperations
 from .kept import kept_key, kept_versions
 from .protocol import Receipt, Version
@@ -170,8 +179,8 @@ class Resolver:
             yield key, pin.version_id
         sha256 = pin.sha256 or next((entry.sha256 for entry in known if entry.sha256), None)
         try:
-            versions = retrying(lambda: list(self.files.versions(key)))
-        except StoreUnavailable:
+            versions = retrying(lambda: answers.versions(self.files, key))
+        except (StoreUnavailable, PluginError):
             raise
         except StorageError as error:
             _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
@@ -287,7 +296,7 @@ class Resolver:
         """Return the store's newest version, passing over those of another identifier."""
         found, version = self._read(key, key, None)
         if identifier is not None and not version.answers_to(identifier):
-            others = retrying(lambda: list(self.files.versions(key)))
+            others = retrying(lambda: answers.versions(self.files, key))
             mine = next((other for other in others if other.answers_to(identifier)), None)
             if mine is None:
                 raise AssemblyNotFound(
@@ -309,8 +318,8 @@ class Resolver:
         if version.sha256 or version.created:
             return version
         try:
-            versions = retrying(lambda: list(self.files.versions(key)))
-        except StoreUnavailable:
+            versions = retrying(lambda: answers.versions(self.files, key))
+        except (StoreUnavailable, PluginError):
             raise
         except StorageError as error:
             _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
@@ -338,7 +347,7 @@ class Resolver:
 
         Where the newest is asked for and its record names bytes in the cache, they are not read again.
         """
-        local = retrying(lambda: self.files.local_file(key, version_id))
+        local = retrying(lambda: answers.local_file(self.files, key, version_id))
         if local is not None:
             path, version = local
             with disk_errors(f"read {self._name(key)}"):

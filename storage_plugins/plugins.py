@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pluggy
 
 from .errors import PluginError
+from .guide import DESCRIPTION, HOOK, IMPORT, see
 
 if TYPE_CHECKING:
     from .files import FileOperations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .settings import StoreSettings
 
 GROUP = "storage_plugins"
+NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a backend
 _spec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
@@ -92,6 +94,7 @@ class Plugin:
         backend: None where it cannot be used.
         problem: what is wrong with it, None if nothing is.
         remedy: what to do about that.
+        module: where its hook is looked for.
     """
 
     name: str
@@ -100,6 +103,12 @@ class Plugin:
     backend: Backend | None = None
     problem: str | None = None
     remedy: str | None = None
+    module: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name and who brought it, for messages."""
+        return f"The backend {self.name!r} of {self.distribution} {self.version}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -133,7 +142,8 @@ def find_backend(name: str) -> Backend:
         return usable[0]
     if named:
         problems = "; ".join(dict.fromkeys(f"{plugin.problem}" for plugin in named))
-        raise PluginError(f"The backend {name!r} cannot be used: {problems}", hint=named[0].remedy)
+        who = " and ".join(plugin.distribution for plugin in named)
+        raise PluginError(f"The backend {name!r} of {who} cannot be used: {problems}", hint=named[0].remedy)
     names = sorted({plugin.name for plugin in plugins})
     close = difflib.get_close_matches(name, names, n=1)
     raise PluginError(
@@ -156,25 +166,41 @@ def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
     raise PluginError(f"No installed backend understands {scheme}: addresses")
 
 
+def title_of(backend: Backend) -> str:
+    """Return a backend's name and who brought it, for messages."""
+    titles = (plugin.title for plugin in installed() if plugin.backend is backend)
+    return next(titles, f"The backend {backend.name!r}")
+
+
+def title_by_package(files: object) -> str:
+    """Return the title of the backend that an object's class is of: the only one with its hook in that package."""
+    package = type(files).__module__.partition(".")[0]
+    owners = [plugin for plugin in installed() if plugin.module.partition(".")[0] == package]
+    return owners[0].title if len(owners) == 1 else f"{type(files).__module__}.{type(files).__qualname__}"
+
+
 def _load(point: importlib.metadata.EntryPoint) -> Plugin:
     distribution, version = _distribution(point)
-    plugin = Plugin(point.name, distribution, version)
-    update = f"Update or remove {distribution}: pip install -U {distribution}"
+    plugin = Plugin(point.name, distribution, version, module=point.module)
+    update = f"Update or remove {distribution}: pip install -U {distribution}."
     try:
         module = point.load()
     except ModuleNotFoundError as error:
-        return dataclasses.replace(
-            plugin,
-            problem=f"importing {point.value} needs the module {error.name!r}, which is not installed",
-            remedy=f"Install what brings {error.name!r}, or remove {distribution}.",
-        )
+        if f"{point.module}.".startswith(f"{error.name}."):
+            problem, remedy = f"its entry point names the module {point.module}, and there is none", update
+        else:
+            problem = f"importing {point.value} needs the module {error.name!r}, which is not installed"
+            remedy = f"Install what brings {error.name!r}, or remove {distribution}."
+        return dataclasses.replace(plugin, problem=problem, remedy=f"{remedy} {see(IMPORT)}")
     except (Exception, SystemExit) as error:
-        return dataclasses.replace(plugin, problem=f"importing {point.value} failed: {_told(error)}", remedy=update)
+        problem = f"importing {point.value} failed: {_told(error)}"
+        return dataclasses.replace(plugin, problem=problem, remedy=f"{update} {see(IMPORT)}")
     try:
         backend = _describe(module)
         missing = backend.missing()
     except Exception as error:
-        return dataclasses.replace(plugin, problem=_told(error), remedy=update)
+        section = (error.hint if isinstance(error, PluginError) else None) or see(DESCRIPTION)
+        return dataclasses.replace(plugin, problem=_told(error), remedy=f"{update} {section}")
     if missing:
         return dataclasses.replace(
             plugin,
@@ -190,15 +216,21 @@ def _describe(module: object) -> Backend:
     """Ask one plugin, alone with a plugin manager of its own, so that its failure is only its own."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
-    manager.register(module)
-    manager.check_pending()  # raises for a hook whose name is misspelt
+    try:
+        manager.register(module)
+        manager.check_pending()  # raises for a hook whose name is misspelt
+    except pluggy.PluginValidationError as error:
+        told = " ".join(str(error).split())
+        raise PluginError(f"its hook is not storage_plugins_backend(): {told}", hint=see(HOOK)) from error
     answers = manager.hook.storage_plugins_backend()
     if len(answers) != 1:
-        raise PluginError("has no function storage_plugins_backend marked with @storage_plugins.hookimpl")
+        raise PluginError(
+            "has no function storage_plugins_backend marked with @storage_plugins.hookimpl", hint=see(HOOK)
+        )
     backend = answers[0]
     if not isinstance(backend, Backend):
         raise PluginError(f"storage_plugins_backend returned {type(backend).__name__}, not a Backend")
-    if not isinstance(backend.name, str) or not re.fullmatch(r"[a-z][a-z0-9_-]*", backend.name):
+    if not isinstance(backend.name, str) or not NAME.fullmatch(backend.name):
         raise PluginError(f"the backend's name {backend.name!r} is not lower-case letters, digits, - and _")
     _check_settings(backend)
     if (backend.files is None) == (backend.store is None):
@@ -247,5 +279,6 @@ def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _told(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, PluginError):
+        return error.message
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

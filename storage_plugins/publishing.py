@@ -9,6 +9,7 @@ import contextlib
 import re
 from datetime import timedelta
 
+from . import answers
 from .errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
 from .files import FileOperations
 from .transfer import Hashes, download, retrying
@@ -85,8 +86,10 @@ def publish_place(files: FileOperations, confirm: str) -> None:
         )
     if not public:
         retrying(files.publish_place)
-    key = next(iter(retrying(lambda: list(files.keys()))), None)
-    if not retrying(readers.place_is_public) or (key is not None and retrying(lambda: readers.newest(key)) is None):
+    key = next(iter(retrying(lambda: answers.keys(files))), None)
+    if not retrying(readers.place_is_public) or (
+        key is not None and retrying(lambda: answers.newest(readers, key)) is None
+    ):
         raise AccessDenied(f"{files.address} is still not readable by everybody", hint=files.why_still_private(""))
 
 

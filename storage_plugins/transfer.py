@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from . import answers
 from .atomic import disk_errors
 from .errors import IntegrityError, RateLimited, StoreUnavailable
 from .files import FileOperations
@@ -81,14 +82,14 @@ def download(
         try:
             pinned = version_id if version is None else version.version_id or version_id
             etag = version.etag if version else None
-            with files.read(key, pinned, start=done, if_match=etag) as content:
+            with answers.read(files, key, pinned, start=done, if_match=etag) as content:
                 if version is None:
                     version = content.version
                     if not wanted(version):
                         return version
                 private = content.private
                 for block in content.blocks:
-                    _write(sink, block)
+                    _write(sink, block, files)
                     sha1.update(block)
                     sha256.update(block)
                     done += len(block)
@@ -107,8 +108,11 @@ def download(
     return version, Hashes(sha1.hexdigest(), sha256.hexdigest(), done), private
 
 
-def _write(sink: Sink, block: bytes) -> None:
-    rest = memoryview(block)
+def _write(sink: Sink, block: bytes, files: FileOperations) -> None:
+    try:
+        rest = memoryview(block)
+    except TypeError as error:
+        raise answers.no_bytes(files, block) from error
     with disk_errors("keep a copy of what is being downloaded"):
         while rest:
             rest = rest[sink.write(rest) or 0 :]

@@ -149,7 +149,7 @@ def test_a_backend_that_fails_to_open_is_told_as_its_own_fault(site, tmp_path):
     (tmp_path / "storage.yaml").write_text("stores: {a: {backend: later}, b: {backend: local, root: x}}")
     done = site.run("stores", "--config", str(tmp_path / "storage.yaml"))
     assert done.returncode == 0, done.stderr
-    assert "'later' failed to open: KeyError" in done.stdout
+    assert "'later' of fails-later 1.5 failed to open: KeyError" in done.stdout
     assert "file://" in done.stdout
 
 

@@ -16,8 +16,10 @@ from .. import __version__, errors
 from .checking import check
 from .exit_codes import INTERRUPTED, exit_code
 from .mirroring import mirror
-from .output import print_json, print_receipt, print_table
+from .new_backend import new_backend
+from .output import new_file, print_json, print_receipt, print_table
 from .receipts import receipts
+from .schema import schema
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -53,7 +55,9 @@ def cli(verbose: bool) -> None:
 
 cli.add_command(check)
 cli.add_command(mirror)
+cli.add_command(new_backend)
 cli.add_command(receipts)
+cli.add_command(schema)
 
 
 def _store_options(command: Command) -> Command:
@@ -411,20 +415,9 @@ def _deliver(path: Path, output: Path | None, force: bool, as_json: bool) -> Non
     """Say where a verified file lies, after copying it to ``output`` if there is one."""
     import shutil
 
-    from ..atomic import atomic_file, disk_errors
-
     if output is not None:
-        try:
-            with (
-                disk_errors(f"write {output}"),
-                path.open("rb") as source,
-                atomic_file(output.absolute(), exclusive=not force) as file,
-            ):
-                shutil.copyfileobj(source, file, 1 << 20)
-        except errors.StorageError as error:
-            if isinstance(error.__cause__, FileExistsError):
-                raise errors.AlreadyExists(f"{output} is there already", hint="--force replaces it.") from error
-            raise
+        with new_file(output, replace=force) as file, path.open("rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
         path = output
     if as_json:
         print_json({"path": str(path), "size": path.stat().st_size})

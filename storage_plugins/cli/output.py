@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+
+from ..errors import AlreadyExists, StorageError
 
 if TYPE_CHECKING:
     from ..protocol import Receipt
@@ -22,6 +26,20 @@ def print_json(value: Any) -> None:
         raise TypeError(f"{type(value).__name__} has no JSON form")
 
     click.echo(json.dumps(value, indent=2, default=encode))
+
+
+@contextmanager
+def new_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """Write the file that a user named with --output: whole or not at all, and over another one only if told so."""
+    from ..atomic import atomic_file, disk_errors
+
+    try:
+        with disk_errors(f"write {path}"), atomic_file(path.absolute(), exclusive=not replace) as file:
+            yield file
+    except StorageError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise AlreadyExists(f"{path} is there already", hint="--force replaces it.") from error
+        raise
 
 
 def print_receipt(receipt: Receipt) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 import storage_plugins
 from storage_plugins import (
@@ -59,7 +59,12 @@ class EveryStore(Kit):
         store, numbers = lab.machine(), iter(range(10**6))
 
         @settings(
-            max_examples=self.examples, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW
+            max_examples=self.examples,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=SLOW,
+            phases=[Phase.generate, Phase.shrink],
         )
         @given(assembly=assemblies(odd=True))
         def check(assembly: xr.DataArray) -> None:
