@@ -14,6 +14,9 @@ from conftest import make_assembly, write_yaml
 import storage_plugins
 from storage_plugins.cli.exit_codes import OTHER, exit_code
 
+# what the command line adds is the same over each
+on_one_backend = pytest.mark.parametrize("yaml_file", ["local"], indirect=True)
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -52,6 +55,7 @@ def test_the_main_job_by_command_line(run, yaml_file, netcdf, tmp_path):
     run("load", "Lab2026.rates", "-o", out, "--force", *where)
 
 
+@on_one_backend
 def test_other_files_by_command_line(run, yaml_file, tmp_path):
     (tmp_path / "stimulus.csv").write_text("a,b\n")
     where = ("--config", yaml_file)
@@ -109,6 +113,7 @@ def test_backends_are_listed_with_who_brought_them(run):
     assert re.search(r"s3 +storage-plugins \d", told)
 
 
+@on_one_backend
 def test_exit_codes_tell_what_kind_of_thing_went_wrong(run, yaml_file, netcdf, tmp_path):
     where = ("--config", yaml_file)
     run("load", "absent", *where, code=3)
@@ -175,12 +180,14 @@ def test_opening_a_store_loads_no_sdk(tmp_path):
     assert done.stdout == "[]\n"
 
 
+@on_one_backend
 def test_a_loaded_file_opens_as_any_netcdf_file(run, yaml_file, netcdf, tmp_path):
     run("upload", netcdf, "X", "--config", yaml_file)
     run("load", "X", "-o", tmp_path / "out.nc", "--config", yaml_file)
     assert xr.open_dataset(tmp_path / "out.nc", engine="netcdf4").sizes == {"presentation": 6, "neuroid": 3}
 
 
+@on_one_backend
 def test_load_refuses_another_names_assembly_as_the_library_does(run, yaml_file, netcdf):
     run("upload", netcdf, "a.b", "--config", yaml_file)
     run("load", "a_b", "--config", yaml_file, code=3)
