@@ -255,6 +255,22 @@ def test_a_move_that_went_half_way_is_no_upload(stub: Stub, files: WebDAVFiles, 
         files.put("a.bin", source, metadata={}, if_absent=False)
 
 
+def test_a_folder_that_is_locked_while_another_makes_it_is_waited_for(
+    stub: Stub, files: WebDAVFiles, source: Source
+) -> None:
+    def answer(method: str) -> tuple[int, bytes, dict[str, str]]:
+        asked = stub.asked[-1]
+        if method == "MKCOL" and asked.endswith("/a.bin/") and stub.asked.count(asked) < 3:
+            return 423, b"", {}
+        there = ".tmp-" in asked and method == "PROPFIND"
+        return listing(FILE.format("x/data.bin", 5)) if there else (404 if method == "PROPFIND" else 201, b"", {})
+
+    stub.answer = answer
+    files.put("a.bin", source, metadata={}, if_absent=False)
+    assert [asked.split()[0] for asked in stub.asked].count("DELETE") == 0
+    assert stub.asked[-1].startswith("MOVE")
+
+
 def test_many_reads_that_nobody_finishes_leave_no_connection_behind(stub: Stub, files: WebDAVFiles) -> None:
     stub.answer = lambda method: (200, bytes(300_000), {})
     for _ in range(120):  # more than a client has

@@ -19,6 +19,7 @@ import hashlib
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -33,6 +34,7 @@ from storage_plugins import (
     IntegrityError,
     Source,
     StorageError,
+    StoreUnavailable,
     Version,
 )
 from storage_plugins.atomic import TEMPORARY
@@ -49,6 +51,7 @@ _RECORD = "record.json"
 _VERSION = re.compile("([0-9]{6,18})-[0-9a-f]{12}-[0-9a-f]{8}")
 _BY_HAND = re.compile("0-[0-9a-f]{12}")
 _AT_ONCE = 8  # records that are asked for side by side
+_WAITS = (0.1, 0.3, 1.0)  # seconds
 
 
 class WebDAVFiles(FileOperations):
@@ -174,12 +177,18 @@ class WebDAVFiles(FileOperations):
             self._server.send("MKCOL", *folder, "")
 
     def _make_shared(self, *folder: str) -> None:
-        """Make a folder that others may have made already, or may make at this moment."""
-        try:
-            self._server.send("MKCOL", *folder, "")
-        except StorageError:
-            if not self._server.listing(*folder, "", depth=0):
-                raise
+        """Make a folder that others may have made already, or make at this moment: some servers lock it meanwhile."""
+        for wait in (*_WAITS, None):
+            try:
+                self._server.send("MKCOL", *folder, "")
+            except StorageError as error:
+                if self._server.listing(*folder, "", depth=0):
+                    return
+                if wait is None or not isinstance(error, StoreUnavailable):
+                    raise
+                time.sleep(wait)
+            else:
+                return
 
     def _fill(self, folder: tuple[str, str], key: str, source: Source, metadata: Mapping[str, str]) -> None:
         """Send what a version is made of, and see that all of it arrived."""
