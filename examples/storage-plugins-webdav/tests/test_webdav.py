@@ -183,6 +183,15 @@ def test_an_address_is_the_same_however_it_is_written_and_leads_back() -> None:
             storage_plugins.load(address)
 
 
+def test_the_quota_tells_how_much_room_there_is(stub: Stub, files: WebDAVFiles) -> None:
+    for told, expected in [("1234", 1234), ("0", 0), ("-3", None), ("", None)]:
+        quota = f"<propstat><prop><quota-available-bytes>{told}</quota-available-bytes></prop></propstat>"
+        stub.answer = lambda method, quota=quota: listing(f"<response><href>/dav/</href>{quota}</response>")  # type: ignore[misc]
+        assert files.free_space() == expected
+    stub.answer = lambda method: (404, b"", {})
+    assert files.free_space() is None
+
+
 # servers that answer strangely
 
 

@@ -142,6 +142,16 @@ class WebDAVFiles(FileOperations):
             names |= self._server.listing(_VERSIONS, "").keys()
         return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
 
+    def discard(self, key: str) -> None:
+        """Delete the folder of a key's versions, and a file put there by hand."""
+        for path in ((_VERSIONS, key, ""), (key,)):
+            with contextlib.suppress(AssemblyNotFound):
+                self._server.send("DELETE", *path)
+
+    def free_space(self) -> int | None:
+        """Ask for what the quota leaves."""
+        return self._server.free_space()
+
     def _folders(self, key: str) -> list[str]:
         """Return the names of the folders of a key's versions, newest first."""
         return sorted(filter(_VERSION.fullmatch, self._server.listing(_VERSIONS, key, "")), key=_number, reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from .settings import WebDAVSettings
 
 _PATIENCE = 60.0  # seconds without a byte
-_ASKED = (
-    b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getetag/><getlastmodified/></prop></propfind>'
-)
+_FILES = "resourcetype", "getcontentlength", "getetag", "getlastmodified"
+_QUOTA = "quota-available-bytes"  # RFC 4331
 _MEANING: dict[int, type[StorageError]] = {
     401: AccessDenied,
     403: AccessDenied,
@@ -42,11 +41,12 @@ _MEANING: dict[int, type[StorageError]] = {
 
 
 class Entry(NamedTuple):
-    """What a listing says: ``tag`` is another one once a file's bytes are."""
+    """What a listing says: ``tag`` is another one once a file's bytes are; ``free``: bytes, where it was asked for."""
 
     is_folder: bool
     size: int | None
     tag: str
+    free: int | None
 
 
 class Server:
@@ -76,10 +76,12 @@ class Server:
             raise RateLimited(said, retry_after=float(wait) if wait.isdecimal() else None)
         raise _MEANING.get(status, StoreUnavailable if status >= 500 else StorageError)(said)
 
-    def listing(self, *path: str, depth: int = 1) -> dict[str, Entry]:
+    def listing(self, *path: str, depth: int = 1, properties: Iterable[str] = _FILES) -> dict[str, Entry]:
         """Return by name what lies in a folder, with the folder itself; nothing where there is none."""
+        asked = "".join(f"<{name}/>" for name in properties)
+        body = f'<propfind xmlns="DAV:"><prop>{asked}</prop></propfind>'.encode()
         try:
-            answer = self.send("PROPFIND", *path, headers={"Depth": str(depth)}, content=_ASKED)
+            answer = self.send("PROPFIND", *path, headers={"Depth": str(depth)}, content=body)
             told = ElementTree.fromstring(answer.content)  # noqa: S314  expat itself stops what swells
         except AssemblyNotFound:
             return {}
@@ -88,6 +90,10 @@ class Server:
                 f"{self._settings.url} is no WebDAV folder", hint="Check url: in storage.yaml."
             ) from error
         return dict(map(_entry, told.iter("{DAV:}response")))
+
+    def free_space(self) -> int | None:
+        """Return the room that the folder's quota leaves, in bytes; None where there is no quota, or no folder yet."""
+        return next((entry.free for entry in self.listing("", depth=0, properties=[_QUOTA]).values()), None)
 
     @contextlib.contextmanager
     def talking(self) -> Iterator[None]:
@@ -113,8 +119,13 @@ class Server:
 
 
 def _entry(told: ElementTree.Element) -> tuple[str, Entry]:
-    size = told.findtext(".//{DAV:}getcontentlength") or ""
     tag = told.findtext(".//{DAV:}getetag") or told.findtext(".//{DAV:}getlastmodified") or ""
     path = urlsplit(told.findtext("{DAV:}href") or "").path
-    entry = Entry(told.find(".//{DAV:}collection") is not None, int(size) if size.isdecimal() else None, tag)
+    is_folder = told.find(".//{DAV:}collection") is not None
+    entry = Entry(is_folder, _number(told, "getcontentlength"), tag, _number(told, _QUOTA))
     return unquote(path.rstrip("/").rpartition("/")[2]), entry
+
+
+def _number(told: ElementTree.Element, name: str) -> int | None:
+    text = told.findtext(f".//{{DAV:}}{name}") or ""
+    return int(text) if text.isdecimal() else None  # Nextcloud writes -3 where there is no limit
