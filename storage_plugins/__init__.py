@@ -1,6 +1,6 @@
 """Storage for brain-data assemblies, behind one config setting."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import (
     AccessDenied,
@@ -20,6 +20,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .files import Content, FileOperations, Source
+from .later import names_from
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
@@ -66,28 +67,21 @@ __all__ = [
 ]
 
 # Loaded at their first use: they need pydantic or pluggy, and the command line is to start at once.
-_LAZY = {
-    "Backend": "plugins",
-    "ConfigFolder": "settings",
-    "Location": "plugins",
-    "MirrorReport": "mirroring",
-    "Store": "store",
-    "StoreSettings": "settings",
-    "hookimpl": "plugins",
-    "load": "opening",
-    "mirror": "mirroring",
-    "open_store": "opening",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_from(
+    __name__,
+    {
+        "Backend": "plugins",
+        "ConfigFolder": "settings",
+        "Location": "plugins",
+        "MirrorReport": "mirroring",
+        "Store": "store",
+        "StoreSettings": "settings",
+        "hookimpl": "plugins",
+        "load": "opening",
+        "mirror": "mirroring",
+        "open_store": "opening",
+    },
+)
 
 
 def __dir__() -> list[str]:

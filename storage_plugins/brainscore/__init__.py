@@ -5,8 +5,9 @@ Drop-in: they take what those of BrainIO and of ``brainscore_language.utils.s3``
 change to any plugin. Importing this module, and `install`, are light: they are meant for ``sitecustomize``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..later import names_from
 from .switch import install, uninstall
 
 if TYPE_CHECKING:
@@ -25,24 +26,17 @@ __all__ = [
     "upload_to_s3",
 ]
 
-_LAZY = {
-    "fetch_file": "transport",
-    "load_assembly_from_s3": "assemblies",
-    "load_from_s3": "assemblies",
-    "load_stimulus_set_from_s3": "stimuli",
-    "upload_data_assembly": "assemblies",
-    "upload_to_s3": "transport",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_from(
+    __name__,
+    {
+        "fetch_file": "transport",
+        "load_assembly_from_s3": "assemblies",
+        "load_from_s3": "assemblies",
+        "load_stimulus_set_from_s3": "stimuli",
+        "upload_data_assembly": "assemblies",
+        "upload_to_s3": "transport",
+    },
+)
 
 
 def __dir__() -> list[str]:

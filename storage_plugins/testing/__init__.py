@@ -3,9 +3,11 @@
 Needs pytest and Hypothesis: ``pip install 'storage-plugins[testing]'``. The guide is ``docs/test-kit.md``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from ..later import names_from
 
 if TYPE_CHECKING:
     from .faults import Call, Fault, FaultyFiles
@@ -33,28 +35,21 @@ _WITH_TESTS = ("base", "every_store", "histories", "integrity", "lab", "names", 
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_TESTS))
 
 # Loaded at their first use: child processes need none of the tests.
-_LAZY = {
-    "BackendTests": "suite",
-    "Call": "faults",
-    "Crash": "sources",
-    "CrashingSource": "sources",
-    "Fault": "faults",
-    "FaultyFiles": "faults",
-    "Host": "hosts",
-    "Lab": "lab",
-    "StoreTests": "suite",
-    "UnversionedTests": "trouble",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_from(
+    __name__,
+    {
+        "BackendTests": "suite",
+        "Call": "faults",
+        "Crash": "sources",
+        "CrashingSource": "sources",
+        "Fault": "faults",
+        "FaultyFiles": "faults",
+        "Host": "hosts",
+        "Lab": "lab",
+        "StoreTests": "suite",
+        "UnversionedTests": "trouble",
+    },
+)
 
 
 def __dir__() -> list[str]:
