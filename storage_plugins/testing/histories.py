@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -13,20 +14,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 import storage_plugins
-from storage_plugins import AlreadyExists, AssemblyNotFound, Receipt, StoreUnavailable
+from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported, Receipt, StoreUnavailable
 from storage_plugins.file_store import FileStore
 
 from .assemblies import make_assembly
 from .base import Kit
 from .faults import Fault, FaultyFiles
 from .hosts import Host
-from .lab import Lab, data_of, keep
+from .lab import Lab, data_of, keep, outcome, read
 from .sources import Crash, CrashingSource
 
 NAMES = ["a.bin", "b.bin"]
 contents = st.sampled_from([b"", b"one", b"two" * 500, bytes(range(256)) * 20])
 names = st.sampled_from(NAMES)
 writers = st.sampled_from([0, 1])
+seeds = st.integers(0, 2)
 
 
 @dataclasses.dataclass
@@ -49,6 +51,8 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.lab, self.number = lab, number
         self.told: dict[str, list[Upload]] = {name: [] for name in NAMES}
+        self.assemblies: dict[int, Receipt] = {}
+        self.public: set[int] = set()
         self.copies: FileStore | None = None
         self.writers = [lab.files_machine() for _ in range(2)]
         self.versioned = self.writers[0].files.keeps_versions()
@@ -130,13 +134,32 @@ class History(RuleBasedStateMachine):
             with pytest.raises(AssemblyNotFound):
                 reader.fetch(self.key(name))
 
-    @rule(seed=st.integers(0, 2), writer=writers)
+    @rule(seed=seeds, writer=writers)
     def upload_assembly(self, seed: int, writer: int) -> None:
         """An assembly goes and comes beside the files."""
         identifier = f"history{self.number}.{seed}"
         receipt = self.writers[writer].upload(make_assembly(seed), identifier)
         assert self.lab.elsewhere().load(receipt).identical(make_assembly(seed))
         assert identifier in self.writers[1 - writer].identifiers()
+        self.assemblies[seed] = receipt
+
+    @rule(seed=seeds, public=st.booleans())
+    def publish(self, seed: int, public: bool) -> None:
+        """Everybody reads what was published, until it is taken back, and nothing else."""
+        store = self.writers[0]
+        readers = store.files.anonymous()
+        if readers is None or store.files.place_is_public():
+            return
+        for each in (seed, (seed + 1) % 3):  # one, and another that is not meant
+            self.upload_assembly(each, 0)
+        try:
+            (store.publish if public else store.unpublish)(self.assemblies[seed].identifier)
+        except (AccessDenied, NotSupported):
+            return  # it is not this host's to open, or not these credentials'
+        (self.public.add if public else self.public.discard)(seed)
+        for each, receipt in self.assemblies.items():
+            got = outcome(functools.partial(read, readers, receipt.key))
+            assert isinstance(got, bytes) == (each in self.public), f"published {public}: everybody got {got!r:.200}"
 
     @rule()
     def mirror(self) -> None:
