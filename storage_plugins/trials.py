@@ -132,6 +132,7 @@ class FileTrials(PlainTrials):
         self._folder = folder
         self._files: FileOperations = store.files
         self._keys: list[str] = []  # what may be at the place by now
+        self._refused: set[str] = set()  # of these nothing is, but perhaps a folder
         self._receipts: list[Receipt] = []
         self._sample: str | None = None
         self._listed = False
@@ -168,7 +169,7 @@ class FileTrials(PlainTrials):
                 for name in [key, *self._replaced(key)]:
                     self._files.discard(name)
             except Exception as error:  # whatever a backend may raise, the rest is still to be taken away
-                if self._may_be_there(key):
+                if key not in self._refused and self._may_be_there(key):
                     left.append(Left(key, error.message if isinstance(error, StorageError) else repr(error)))
         return left
 
@@ -231,7 +232,7 @@ class FileTrials(PlainTrials):
             finding = super().writing()
         except (AccessDenied, ConfigError, NotSupported, QuotaExceeded):
             if self.store.settings.visibility == "private":  # else it may be publishing that was refused
-                self._keys.remove(key)
+                self._refused.add(key)
             raise
         self._receipts.append(self.first)
         return finding
@@ -341,8 +342,11 @@ class FileTrials(PlainTrials):
                 next(iter(content.blocks), b"")
         except (AccessDenied, AssemblyNotFound):
             text = "somebody without credentials was refused"
-            hint = self._files.why_still_private(key) if public else None
-            return Finding("everybody", not public, f"{text}, though visibility is public" if public else text, hint)
+            if not public:
+                return Finding("everybody", True, text)
+            closed = self._files.place_is_public() is False
+            hint = "storage-plugins publish-store opens it." if closed else self._files.why_still_private(key)
+            return Finding("everybody", False, f"{text}, though visibility is public", hint)
         text = f"somebody without credentials could read {key}"
         if public:
             return Finding("everybody", True, f"{text}, as visibility: public says")

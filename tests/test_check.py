@@ -180,6 +180,22 @@ def test_a_public_project_of_osf_that_is_meant_to_be_private(open_osf, project):
     assert "visibility: public" in findings["writing"].hint
 
 
+def test_a_private_project_of_osf_that_is_meant_to_be_public(open_osf):
+    findings, _ = check(open_osf(visibility="public"))
+    assert failed(findings) == ["everybody"]
+    assert "publish-store" in findings["everybody"].hint
+
+
+def test_a_project_of_osf_over_its_quota(open_osf, project):
+    open_osf().upload(make_assembly(), "X")
+    before = project.root.folder(".storage-plugins").children[:]
+    project.quota, project.counted = 1000, 2000
+    findings, trial = check(open_osf())
+    assert [findings[name].error for name in ("room", "writing")] == [storage_plugins.QuotaExceeded] * 2
+    assert trial.left == []
+    assert project.root.folder(".storage-plugins").children == before
+
+
 def test_a_file_server_with_another_key_than_the_known_one(sftp, tmp_path, home):
     known = (home / ".ssh" / "known_hosts").read_text().split()
     stranger = sftp.stranger.with_suffix(".pub").read_text().split()
