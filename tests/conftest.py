@@ -18,9 +18,9 @@ from s3_servers import S3Server, served_ceph, served_moto
 from sftp_server import SSHD, SftpServer
 
 import storage_plugins
-from storage_plugins.cache import Cache
-from storage_plugins.config import StoreEntry
-from storage_plugins.file_store import FileStore
+from storage_plugins._config.config import StoreEntry
+from storage_plugins._copies.cache import Cache
+from storage_plugins._store.file_store import FileStore
 from storage_plugins.testing.assemblies import make_assembly
 
 _numbers = itertools.count()
@@ -237,7 +237,7 @@ def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
     """Make stores over files in memory, which can be made to refuse and to count."""
 
     def make(files: MemoryFiles, *, receipts: bool = True, cache: str = "cache", name: str = "lab") -> FileStore:
-        from storage_plugins.settings import StoreSettings
+        from storage_plugins._backend.settings import StoreSettings
 
         entry = StoreEntry(name, "memory", {}, None, tmp_path, tmp_path / "receipts" if receipts else None)
         folder = tmp_path / cache

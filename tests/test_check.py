@@ -14,7 +14,7 @@ from test_disk import mounted
 
 import storage_plugins
 from storage_plugins import StoreUnavailable
-from storage_plugins.checking import Check
+from storage_plugins._check.check import Check
 from storage_plugins.testing import Fault, FaultyFiles
 
 ALL = ["listing", "reading", "room", "writing", "coming back", "versions", "racing", "damage", "everybody", "speed"]

@@ -9,7 +9,7 @@ from conftest import OSF_TOKEN, make_assembly
 
 import storage_plugins
 from storage_plugins import AccessDenied, AssemblyNotFound, ConfigError, IntegrityError, NotSupported, StoreUnavailable
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 
 @pytest.fixture

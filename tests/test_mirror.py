@@ -29,8 +29,8 @@ from storage_plugins import (
     mirror,
     open_store,
 )
+from storage_plugins._copies.receipts import Receipts
 from storage_plugins.protocol import record
-from storage_plugins.receipts import Receipts
 
 
 @dataclasses.dataclass
@@ -333,7 +333,7 @@ def test_a_store_into_itself_is_refused(config):
 
 def test_stores_that_are_not_made_of_files_are_refused(pair):
     lab, _ = pair
-    plain = storage_plugins.store.PlainStore(lab._entry, lab.settings, object())
+    plain = storage_plugins._store.store.PlainStore(lab._entry, lab.settings, object())
     for stores in ((lab, plain), (plain, lab)):
         with pytest.raises(NotSupported, match="does not consist of files"):
             mirror(*stores)

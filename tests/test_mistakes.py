@@ -9,7 +9,10 @@ import pytest
 from new_package import FILES, GUIDE, MODULE, blocks, fill_in, write
 
 import storage_plugins
-from storage_plugins import PluginError, answers, guide, plugins
+from storage_plugins import PluginError
+from storage_plugins._backend import answers
+from storage_plugins._backend import discovery as plugins
+from storage_plugins._backend import hints as guide
 
 pytestmark = pytest.mark.skipif(not GUIDE.exists(), reason="no checkout around the tests")
 

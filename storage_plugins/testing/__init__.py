@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..later import names_from
+from .._lazy_names import names_from
 
 if TYPE_CHECKING:
     from .faults import Call, Fault, FaultyFiles

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 import storage_plugins
 from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported, Receipt, StoreUnavailable
-from storage_plugins.file_store import FileStore
+from storage_plugins._store.file_store import FileStore
 
 from .assemblies import make_assembly
 from .base import Kit

@@ -20,7 +20,7 @@ from .hosts import Host
 if TYPE_CHECKING:
     import xarray as xr
 
-    from storage_plugins.file_store import FileStore
+    from storage_plugins._store.file_store import FileStore
 
 T = TypeVar("T")
 _NO_FILES = "this backend brings a store of its own, not files"
@@ -120,7 +120,7 @@ class Lab:
 
 def is_file_store(store: Store) -> TypeGuard[FileStore]:
     """Whether a store consists of files."""
-    from storage_plugins.file_store import FileStore
+    from storage_plugins._store.file_store import FileStore
 
     return isinstance(store, FileStore)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from storage_plugins import Source
-from storage_plugins.files import BLOCK
+from storage_plugins._backend.operations import BLOCK
 
 
 class Crash(BaseException):

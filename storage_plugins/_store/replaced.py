@@ -7,11 +7,11 @@ import dataclasses
 import functools
 from pathlib import Path, PurePosixPath
 
-from . import answers
-from .errors import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported
-from .files import FileOperations, Source
-from .protocol import Version, record
-from .transfer import download, retrying
+from .._backend import answers
+from .._backend.operations import FileOperations, Source
+from .._backend.transfer import download, retrying
+from ..errors import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported
+from ..protocol import Version, record
 
 FOLDER = ".versions"
 

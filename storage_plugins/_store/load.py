@@ -12,10 +12,13 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from . import answers
-from .atomic import disk_errors
-from .cache import Cache, Cached
-from .errors import (
+from .._backend import answers
+from .._backend.operations import FileOperations
+from .._backend.transfer import Hashes, download, retrying
+from .._copies.cache import Cache, Cached
+from .._copies.receipts import ImportedPin, Receipts
+from ..atomic import disk_errors
+from ..errors import (
     AccessDenied,
     AssemblyNotFound,
     IntegrityError,
@@ -24,11 +27,8 @@ from .errors import (
     StorageError,
     StoreUnavailable,
 )
-from .files import FileOperations
-from .kept import kept_key, kept_versions
-from .protocol import Receipt, Version
-from .receipts import ImportedPin, Receipts
-from .transfer import Hashes, download, retrying
+from ..protocol import Receipt, Version
+from .replaced import kept_key, kept_versions
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash

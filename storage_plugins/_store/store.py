@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .errors import NotSupported
-from .identifiers import check_identifier
-from .pins import Pin
-from .protocol import AssemblyStore, Receipt, Version
+from .._identifiers import check_identifier
+from ..errors import NotSupported
+from ..protocol import AssemblyStore, Receipt, Version
+from .load import Pin
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     import xarray as xr
 
-    from .cache import Cached
-    from .config import StoreEntry
-    from .settings import StoreSettings
+    from .._backend.settings import StoreSettings
+    from .._config.config import StoreEntry
+    from .._copies.cache import Cached
 
 
 class Store:
@@ -53,7 +53,7 @@ class Store:
         return f"<storage_plugins store {self.name!r}: {self.address}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from .opening import portable, reopen
+        from .open import portable, reopen
 
         return reopen, (portable(self._entry),)
 
@@ -123,7 +123,7 @@ class Store:
             EncodingError: the file is no assembly.
             StoreUnavailable: out of reach, and no verified copy is here.
         """
-        from . import codec
+        from .. import codec
 
         key, cached = self._verified(
             identifier,
@@ -147,7 +147,7 @@ class Store:
         newest: bool = False,
     ) -> dict[str, xr.DataArray]:
         """Return the further assemblies kept in the same file, by name. Arguments and errors as `load`."""
-        from . import codec
+        from .. import codec
 
         _, cached = self._verified(
             identifier,

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from .atomic import TEMPORARY, atomic_file, disk_errors, expanded, sweep, sync_folder, temporary_name
-from .files import Source
-from .transfer import Hashes
+from .._backend.operations import Source
+from .._backend.transfer import Hashes
+from ..atomic import TEMPORARY, atomic_file, disk_errors, expanded, sweep, sync_folder, temporary_name
 
 _log = logging.getLogger(__name__)
 _PRIVATE = 0o600

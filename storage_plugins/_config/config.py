@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .atomic import expanded
-from .errors import ConfigError
+from ..atomic import expanded
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import yaml
 
-    from .plugins import Backend
-    from .settings import StoreSettings
+    from .._backend.discovery import Backend
+    from .._backend.settings import StoreSettings
 
 FILE_NAME = "storage.yaml"
 _TOP = ("brainscore", "default", "receipts", "stores")
@@ -73,7 +73,7 @@ class StoreEntry:
         """
         from pydantic import ValidationError
 
-        from .settings import secret_fields
+        from .._backend.settings import secret_fields
 
         secret, values, unset = secret_fields(backend.settings), dict[str, Any](), list[str]()
         for name, value in self.raw.items():

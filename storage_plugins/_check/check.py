@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import ConfigError, NotSupported, PluginError, StorageError, StoreUnavailable
-from .file_store import FileStore
-from .store import Store
+from .._store.file_store import FileStore
+from .._store.store import Store
+from ..errors import ConfigError, NotSupported, PluginError, StorageError, StoreUnavailable
 from .trials import FileTrials, Finding, Left, PlainTrials
 
 

@@ -13,14 +13,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from . import answers
-from .errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
-from .file_store import FileStore
-from .histories import AnotherHistory, HistoryCopy, Stopped
-from .identifiers import assembly_key
-from .opening import open_store
-from .store import Store
-from .transfer import retrying
+from .._backend import answers
+from .._backend.transfer import retrying
+from .._identifiers import assembly_key
+from .._store.file_store import FileStore
+from .._store.open import open_store
+from .._store.store import Store
+from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
+from .history import AnotherHistory, HistoryCopy, Stopped
 
 _log = logging.getLogger(__name__)
 _KEYS_AT_ONCE = 4  # each holds one file on disk, and what the backends hold of it in memory

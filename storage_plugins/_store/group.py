@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from . import answers
-from .errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
+from .._backend import answers
+from .._backend.settings import StoreSettings
+from .._copies.receipts import Receipts
+from .._identifiers import assembly_key
+from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
+from ..protocol import Receipt, Version
 from .file_store import FileStore
-from .identifiers import assembly_key
-from .pins import Pin
-from .protocol import Receipt, Version
-from .receipts import Receipts
-from .settings import StoreSettings
+from .load import Pin
 from .store import Store
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from .cache import Cached
-    from .config import StoreEntry
+    from .._config.config import StoreEntry
+    from .._copies.cache import Cached
 
 BACKEND = "group"
 _log = logging.getLogger(__name__)

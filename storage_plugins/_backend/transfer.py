@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from ..atomic import disk_errors
+from ..errors import IntegrityError, RateLimited, StoreUnavailable
+from ..protocol import Version
 from . import answers
-from .atomic import disk_errors
-from .errors import IntegrityError, RateLimited, StoreUnavailable
-from .files import FileOperations
-from .protocol import Version
+from .operations import FileOperations
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # of one request, or of a download without a single byte of progress between them

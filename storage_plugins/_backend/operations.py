@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from .atomic import disk_errors
-from .errors import IntegrityError, NotSupported
-from .protocol import Version
+from ..atomic import disk_errors
+from ..errors import IntegrityError, NotSupported
+from ..protocol import Version
 
 BLOCK = 1 << 20  # bytes read and hashed at a time: hash speed hardly depends on it, memory does
 
@@ -173,7 +173,7 @@ class FileOperations(abc.ABC):
 
     def newest(self, key: str) -> Version | None:
         """Return the newest version with its record, None for an unknown key."""
-        from . import answers  # which needs this module
+        from . import answers
 
         return next(answers.each_version(self, key), None)
 

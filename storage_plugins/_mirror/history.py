@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, cast
 
-from . import answers
-from .atomic import disk_errors
-from .errors import AssemblyNotFound, IntegrityError, NotSupported
-from .file_store import FileStore
-from .files import Source
-from .identifiers import check_file_name
-from .protocol import Receipt, Version, record
-from .transfer import Hashes, download, retrying
+from .._backend import answers
+from .._backend.operations import Source
+from .._backend.transfer import Hashes, download, retrying
+from .._identifiers import check_file_name
+from .._store.file_store import FileStore
+from ..atomic import disk_errors
+from ..errors import AssemblyNotFound, IntegrityError, NotSupported
+from ..protocol import Receipt, Version, record
 
 _TICK = timedelta(microseconds=1)
 

@@ -16,9 +16,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from . import demo
-from .cache import Cache
-from .errors import (
+from .. import _sample as demo
+from .._backend.operations import FileOperations, Source
+from .._backend.transfer import retrying
+from .._copies.cache import Cache
+from .._identifiers import assembly_key
+from .._store.file_store import FileStore
+from .._store.replaced import FOLDER
+from ..errors import (
     AccessDenied,
     AlreadyExists,
     AssemblyNotFound,
@@ -28,17 +33,12 @@ from .errors import (
     QuotaExceeded,
     StorageError,
 )
-from .file_store import FileStore
-from .files import FileOperations, Source
-from .identifiers import assembly_key
-from .kept import FOLDER
-from .protocol import Receipt, record
-from .transfer import retrying
+from ..protocol import Receipt, record
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from .store import Store
+    from .._store.store import Store
 
 NAME = "storage-plugins-check"
 _AT_ONCE = 4  # racing uploads

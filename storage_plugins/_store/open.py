@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from .cache import Cache
-from .config import Config, StoreEntry, nearest
-from .errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
+from .._backend.discovery import Backend, backend_for_uri, find_backend, title_of
+from .._backend.hints import OPENING, see
+from .._backend.operations import FileOperations
+from .._backend.settings import without_secrets
+from .._config.config import Config, StoreEntry, nearest
+from .._copies.cache import Cache
+from ..errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
+from ..protocol import AssemblyStore, Receipt
 from .file_store import FileStore
-from .files import FileOperations
 from .group import BACKEND, Group, GroupSettings
-from .guide import OPENING, see
-from .plugins import Backend, backend_for_uri, find_backend, title_of
-from .protocol import AssemblyStore, Receipt
-from .settings import without_secrets
 from .store import PlainStore, Store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load(
         PluginError: no installed backend understands it.
         and what ``Store.load`` raises.
     """
-    from . import codec
+    from .. import codec
 
     uri = uri.uri if isinstance(uri, Receipt) else uri
     try:

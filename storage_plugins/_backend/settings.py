@@ -23,8 +23,8 @@ from pydantic import (
     field_validator,
 )
 
-from .atomic import expanded
-from .identifiers import check_prefix
+from .._identifiers import check_prefix
+from ..atomic import expanded
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 

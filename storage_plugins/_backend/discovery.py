@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
-from .errors import PluginError
-from .guide import DESCRIPTION, HOOK, IMPORT, see
+from ..errors import PluginError
+from .hints import DESCRIPTION, HOOK, IMPORT, see
 
 if TYPE_CHECKING:
-    from .files import FileOperations
-    from .protocol import AssemblyStore
+    from ..protocol import AssemblyStore
+    from .operations import FileOperations
     from .settings import StoreSettings
 
 GROUP = "storage_plugins"

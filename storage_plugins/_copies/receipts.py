@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .atomic import atomic_file, disk_errors, sweep
-from .protocol import Receipt
+from ..atomic import atomic_file, disk_errors, sweep
+from ..protocol import Receipt
 
 _log = logging.getLogger(__name__)
 _SHA1 = re.compile(r"[0-9a-f]{40}")

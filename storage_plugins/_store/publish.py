@@ -9,10 +9,10 @@ import contextlib
 import re
 from datetime import timedelta
 
-from . import answers
-from .errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
-from .files import FileOperations
-from .transfer import Hashes, download, retrying
+from .._backend import answers
+from .._backend.operations import FileOperations
+from .._backend.transfer import Hashes, download, retrying
+from ..errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import PluginError
-from .files import Content, FileOperations, Source
-from .guide import ANSWER, see
-from .protocol import Version
+from ..errors import PluginError
+from ..protocol import Version
+from .hints import ANSWER, see
+from .operations import Content, FileOperations, Source
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def _each(files: FileOperations, operation: str, answer: Iterable[T], kind: type
 
 
 def _wrong(files: FileOperations, operation: str, expected: str, got: object, article: str = "") -> PluginError:
-    from .plugins import title_by_package
+    from .discovery import title_by_package
 
     name = "None" if got is None else type(got).__name__
     return PluginError(f"{title_by_package(files)}: {operation} gave {article}{name}, not {expected}", hint=see(ANSWER))

@@ -13,10 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import answers
-from .atomic import disk_errors, from_os_error
-from .cache import Cache, Cached
-from .errors import (
+from .._backend import answers
+from .._backend.operations import FileOperations, Source
+from .._backend.transfer import Hashes, retrying
+from .._copies.cache import Cache, Cached
+from .._copies.receipts import Receipts
+from .._identifiers import assembly_key, check_file_name
+from ..atomic import disk_errors, from_os_error
+from ..errors import (
     AccessDenied,
     AlreadyExists,
     AssemblyNotFound,
@@ -25,23 +29,19 @@ from .errors import (
     NotSupported,
     StorageError,
 )
-from .files import FileOperations, Source
-from .identifiers import assembly_key, check_file_name
-from .kept import FOLDER, keep, kept_versions
-from .pins import Pin, Resolver
-from .protocol import Receipt, Version, record
-from .publishing import everybody, opens_alone, publish, publish_place, seconds_of, unpublish
-from .receipts import Receipts
+from ..protocol import Receipt, Version, record
+from .load import Pin, Resolver
+from .publish import everybody, opens_alone, publish, publish_place, seconds_of, unpublish
+from .replaced import FOLDER, keep, kept_versions
 from .store import Store
-from .transfer import Hashes, retrying
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     import xarray as xr
 
-    from .config import StoreEntry
-    from .settings import StoreSettings
+    from .._backend.settings import StoreSettings
+    from .._config.config import StoreEntry
 
 _log = logging.getLogger(__name__)
 _LOOKS_AT_ONCE = 16  # requests side by side when many small answers are wanted
@@ -112,7 +112,7 @@ class FileStore(Store):
         replace: bool | None = None,
     ) -> Receipt:
         """Keep an assembly as a new version of ``identifier``; see `Store.upload`."""
-        from . import codec
+        from .. import codec
 
         prefix = self._prefix(assembly_prefix)
         key = assembly_key(identifier, prefix)

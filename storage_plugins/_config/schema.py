@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._backend.discovery import installed
+from .._backend.settings import secret_fields
+from .._store.group import BACKEND, GroupSettings
 from .config import BUCKETS, STORE_NAME, VARIABLE
-from .group import BACKEND, GroupSettings
-from .plugins import installed
-from .settings import secret_fields
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
