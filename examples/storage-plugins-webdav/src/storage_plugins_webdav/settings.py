@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -36,11 +36,6 @@ class WebDAVSettings(StoreSettings):
         if self.password and self.url.startswith("http://") and urlsplit(self.url).hostname not in _THIS_COMPUTER:
             raise ValueError("the password would be sent in the clear: write https:// in url:")
         return self
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave the password out of a pickle."""
-        state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "password": None}}
 
     @property
     def address(self) -> str:
