@@ -15,7 +15,7 @@ __all__ = ["WebDAVSettings", "storage_plugins_backend"]
 
 
 def _files(settings: Any) -> WebDAVFiles:
-    from .files import WebDAVFiles  # here, not above: nobody who lists backends waits for httpx
+    from .files import WebDAVFiles  # imported here, so that listing backends does not import httpx
 
     return WebDAVFiles(settings)
 
