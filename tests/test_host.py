@@ -1,4 +1,4 @@
-"""The one way to a backend: answers checked, reads repeated, deadlines kept, lost writes found, damage fetched again."""
+"""The one way to a backend: answers are checked, reads repeated, deadlines kept, lost writes found."""
 
 import hashlib
 import inspect
