@@ -21,7 +21,7 @@ import storage_plugins
 from storage_plugins._config.config import StoreEntry
 from storage_plugins._copies.cache import Cache
 from storage_plugins._store.file_store import FileStore
-from storage_plugins.testing.assemblies import make_assembly
+from storage_plugins.testing._assemblies import make_assembly
 
 _numbers = itertools.count()
 

@@ -182,21 +182,55 @@ class Store:
         return self._verified(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix))[1].path
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
-        """Return the versions of ``identifier``, newest first; none for an unknown one."""
+        """Return the versions of ``identifier``, newest first; none for an unknown one.
+
+        Args:
+            identifier: its name.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._versions(check_identifier(identifier), assembly_prefix)
 
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the identifiers of all assemblies with that file name prefix, sorted."""
+        """Return the identifiers of all assemblies with that file name prefix, sorted.
+
+        Args:
+            assembly_prefix: what the file names begin with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._identifiers(assembly_prefix)
 
     def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the names of all other files, sorted."""
+        """Return the names of all other files, sorted: stimulus sets, for example.
+
+        Args:
+            assembly_prefix: what the file names of assemblies begin with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._file_names(assembly_prefix)
 
     def upload_file(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
     ) -> Receipt:
-        """Store any file, byte for byte, as a new version of ``name`` (None: its own). Errors as `upload`."""
+        """Store any file, byte for byte, as a new version of ``name``.
+
+        Args:
+            path: the file.
+            name: its name in the store; None: its own.
+            replace: on a host without versions, whether to replace a file by a changed one.
+
+        Returns:
+            the receipt, whose ``identifier`` is the name.
+
+        Raises:
+            as `upload`; AssemblyNotFound: there is no such file.
+        """
         return self._upload_file(path, name, replace)
 
     def fetch(

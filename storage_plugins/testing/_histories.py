@@ -17,12 +17,12 @@ import storage_plugins
 from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported, Receipt
 from storage_plugins._store.file_store import FileStore
 
-from .assemblies import make_assembly
-from .base import Kit
-from .faults import Fault, FaultyFiles
-from .hosts import Host
-from .lab import Lab, data_of, keep, outcome, read
-from .sources import Crash, CrashingSource
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._faults import Fault, FaultyFiles
+from ._hosts import Host
+from ._lab import Lab, data_of, keep, outcome, read
+from ._sources import Crash, CrashingSource
 
 NAMES = ["a.bin", "b.bin"]
 contents = st.sampled_from([b"", b"one", b"two" * 500, bytes(range(256)) * 20])

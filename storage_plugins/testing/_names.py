@@ -6,11 +6,11 @@ import pytest
 
 from storage_plugins import AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
 
-from .assemblies import make_assembly
-from .base import Kit
-from .comparison import differences
-from .hosts import Host
-from .lab import Lab, data_of, keep, read
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._hosts import Host
+from ._lab import Lab, data_of, keep, read
 
 
 class NameTests(Kit):

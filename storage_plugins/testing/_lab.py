@@ -15,7 +15,7 @@ import storage_plugins
 from storage_plugins import FileOperations, Receipt, Source, Store, Version
 from storage_plugins.protocol import record
 
-from .hosts import Host
+from ._hosts import Host
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -166,7 +166,7 @@ def outcome(call: Callable[[], T]) -> T | BaseException:
 
 def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
     """Whether nothing differs but how it is held in memory."""
-    from .comparison import differences
+    from ._comparison import differences
 
     return not differences(one, other)
 

@@ -17,12 +17,12 @@ import pytest
 from storage_plugins import AlreadyExists, AssemblyNotFound, Source
 
 from . import children
-from .assemblies import make_assembly
-from .base import Kit
-from .comparison import differences
-from .faults import Call, Fault, FaultyFiles
-from .hosts import Host
-from .lab import Lab, data_of, keep, outcome, read, same_place
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._faults import Call, Fault, FaultyFiles
+from ._hosts import Host
+from ._lab import Lab, data_of, keep, outcome, read, same_place
 
 MIB = 1 << 20
 

@@ -1,11 +1,11 @@
 """The two classes to subclass: for a backend of files, and for one that brings a store of its own."""
 
-from .every_store import EveryStore
-from .histories import HistoryTests
-from .integrity import IntegrityTests
-from .names import NameTests
-from .trouble import PublishingTests, TroubleTests, UnversionedTests
-from .versions import VersionTests
+from ._every_store import EveryStore
+from ._histories import HistoryTests
+from ._integrity import IntegrityTests
+from ._names import NameTests
+from ._trouble import PublishingTests, TroubleTests, UnversionedTests
+from ._versions import VersionTests
 
 
 class StoreTests(EveryStore):

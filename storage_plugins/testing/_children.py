@@ -14,7 +14,7 @@ import pytest
 
 from storage_plugins import Receipt, Store
 
-from .lab import read
+from ._lab import read
 
 _SILENT = 90.0  # seconds without an answer
 

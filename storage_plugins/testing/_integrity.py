@@ -13,13 +13,13 @@ import pytest
 from storage_plugins import AssemblyNotFound, IntegrityError, StoreUnavailable
 
 from . import children
-from .assemblies import make_assembly
-from .base import Kit
-from .comparison import differences
-from .faults import Call, Fault, FaultyFiles, Plan
-from .hosts import Host
-from .lab import Lab, data_of, identical, is_same, keep, outcome, read
-from .sources import Crash, CrashingSource
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._faults import Call, Fault, FaultyFiles, Plan
+from ._hosts import Host
+from ._lab import Lab, data_of, identical, is_same, keep, outcome, read
+from ._sources import Crash, CrashingSource
 
 MIB = 1 << 20
 DATA = random.Random(7).randbytes(5000)  # noqa: S311

@@ -13,11 +13,11 @@ import pytest
 
 from storage_plugins import AlreadyExists, FileOperations, StorageError, StoreUnavailable
 
-from .assemblies import make_assembly
-from .base import Kit
-from .comparison import differences
-from .hosts import Host
-from .lab import Lab, keep, outcome, read
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._hosts import Host
+from ._lab import Lab, keep, outcome, read
 
 
 class TroubleTests(Kit):

@@ -27,11 +27,11 @@ from storage_plugins import (
 )
 
 from . import children
-from .assemblies import AWKWARD, assemblies, make_assembly
-from .base import Kit
-from .comparison import differences
-from .hosts import Host
-from .lab import Lab, outcome
+from ._assemblies import AWKWARD, assemblies, make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._hosts import Host
+from ._lab import Lab, outcome
 
 WRONG_SHA1 = hashlib.sha1(b"").hexdigest()
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -221,6 +221,6 @@ def _needs_processes(host: Host) -> None:
 
 
 def _without_versions(store: Store) -> None:
-    from .lab import is_file_store
+    from ._lab import is_file_store
 
     assert not (is_file_store(store) and store.files.keeps_versions()), "it keeps versions, and refused a second one"

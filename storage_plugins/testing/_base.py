@@ -8,8 +8,8 @@ import pytest
 
 from storage_plugins import Store
 
-from .hosts import Host
-from .lab import Lab
+from ._hosts import Host
+from ._lab import Lab
 
 
 class Kit:
