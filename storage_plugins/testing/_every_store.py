@@ -26,7 +26,7 @@ from storage_plugins import (
     StoreUnavailable,
 )
 
-from . import children
+from . import _children as children
 from ._assemblies import AWKWARD, assemblies, make_assembly
 from ._base import Kit
 from ._comparison import differences

@@ -12,7 +12,7 @@ import pytest
 
 from storage_plugins import AssemblyNotFound, IntegrityError, StoreUnavailable
 
-from . import children
+from . import _children as children
 from ._assemblies import make_assembly
 from ._base import Kit
 from ._comparison import differences
