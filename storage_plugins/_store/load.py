@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 
+from .._backend.host import Host
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
 from .._records import Cached, Digests, Pin
@@ -30,6 +31,8 @@ from .replaced import replaced_key, replaced_versions
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
+_PATIENCE = 5.0  # seconds for a question that a load does not depend on
+_ASKED: set[tuple[str, str]] = set()  # addresses and keys
 _NOTHING = Pin()
 Place = tuple[str, str | None]  # key and version id
 
@@ -231,6 +234,7 @@ class Loader:
                         raise
                     break  # uploaded to another store only: what is here is for this one to say
                 _log.info("%s without a pin: took %s", self._parts.named(key), _described(entry))
+                self._warn_if_stale(key, identifier, entry)
                 return found
         try:
             return self._newest(key, identifier)
@@ -238,6 +242,26 @@ class Loader:
             if not newest and not error.hint:
                 error.hint = "Without a pin and without a receipt, only the store can say what is newest."
             raise
+
+    def _warn_if_stale(self, key: str, identifier: str | None, taken: Receipt | ImportedPin) -> None:
+        """Ask the store, once in a process, whether it has a newer version than any receipt."""
+        if (self._host.address, key) in _ASKED:
+            return
+        _ASKED.add((self._host.address, key))
+        try:
+            newest = Host(self._host.files, min(_PATIENCE, self._host.timeout)).newest(key)
+        except StorageError:
+            return  # what is loaded is verified all the same
+        known = {entry.sha256 or entry.sha1 for entry in self._receipts.known(key)}
+        if newest is None or newest.sha256 is None or known & {newest.sha256, newest.sha1}:
+            return
+        if identifier is None or newest.answers_to(identifier):
+            _log.warning(
+                "%s without a pin: loaded %s, but the store has a newer version, %s; newest=True loads it",
+                self._parts.named(key),
+                _described(taken),
+                newest.version_id,
+            )
 
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""
