@@ -6,21 +6,47 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import xarray as xr
 from conftest import make_assembly, write_yaml
 
 import storage_plugins
-from storage_plugins.cli.exit_codes import OTHER, exit_code
+from storage_plugins.cli._exit_codes import OTHER, exit_code
+from storage_plugins.cli._main import run as run_command
 
 # what the command line adds is the same over each
 on_one_backend = pytest.mark.parametrize("yaml_file", ["local"], indirect=True)
 
 
+class Done(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def run(tmp_path):
-    def run(*command, code=0, **options):
+def run(capsys):
+    """Run a command in this process."""
+
+    def run(*command, code=0):
+        capsys.readouterr()
+        got = run_command([str(word) for word in command])
+        done = Done(*capsys.readouterr())
+        assert got == code, done
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def run_process():
+    """Run a command in a process of its own, as users do."""
+
+    def run_process(*command, code=0, **options):
         done = subprocess.run(
             [sys.executable, "-m", "storage_plugins", *map(str, command)], capture_output=True, text=True, **options
         )
@@ -28,7 +54,7 @@ def run(tmp_path):
         assert "Traceback" not in done.stderr
         return done
 
-    return run
+    return run_process
 
 
 @pytest.fixture
@@ -68,8 +94,8 @@ def test_other_files_by_command_line(run, yaml_file, tmp_path):
     assert (tmp_path / "copy.csv").read_text() == "a,b\n"
 
 
-def test_the_demo_works_twice_in_an_empty_home(run, home):
-    first, second = run("demo"), run("demo")
+def test_the_demo_works_twice_in_an_empty_home(run_process, home):
+    first, second = run_process("demo"), run_process("demo")
     assert "verified, and identical" in first.stdout
     for done in (first, second):
         assert "stored on this computer only" in done.stderr
@@ -104,7 +130,7 @@ def test_stores_lists_all_and_what_is_wrong(run, tmp_path):
 
 
 def test_without_a_yaml_file_stores_says_so(run):
-    assert "no storage.yaml found" in run("stores").stdout
+    assert "No storage.yaml was found from" in run("stores").stdout
 
 
 def test_backends_are_listed_with_who_brought_them(run):

@@ -136,13 +136,21 @@ class FileStore(Store):
             return self._keep(key, path, identifier, prefix, digest, replace)
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
-        """Return the versions of ``identifier``, newest first; none for an unknown one."""
-        key = assembly_key(identifier, self._prefix(assembly_prefix))
+        """Return the versions of an assembly, or of another file, newest first; none for an unknown name."""
+        return self._versions(identifier, assembly_prefix)[1]
+
+    def _versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
+        """Return the key that a name means, and its versions."""
+        keys = self._keys_of(name, assembly_prefix)
         with self.explained():
-            versions = retrying(lambda: answers.versions(self.files, key))
-            present = {version.sha256 for version in versions}
-            versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
-        return [version for version in versions if version.answers_to(identifier)]
+            for key in keys:
+                versions = retrying(functools.partial(answers.versions, self.files, key))
+                present = {version.sha256 for version in versions}
+                versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
+                found = [version for version in versions if version.answers_to(name)]
+                if found:
+                    return key, found
+        return keys[0], []
 
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
         """Return the identifiers of all assemblies with that file name prefix, sorted."""
@@ -195,11 +203,11 @@ class FileStore(Store):
             if version_id:
                 unpublish(self.files, *self._one(identifier, version_id, assembly_prefix)[:2])
                 return
-            versions = self.versions(identifier, assembly_prefix=assembly_prefix)
+            key, versions = self._versions(identifier, assembly_prefix)
             if not versions:
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             for version in versions:
-                unpublish(self.files, assembly_key(identifier, self._prefix(assembly_prefix)), version.version_id)
+                unpublish(self.files, key, version.version_id)
 
     def publish_store(self, *, confirm: str) -> None:
         """Make the whole place readable by everybody; see `Store.publish_store`."""
@@ -225,13 +233,24 @@ class FileStore(Store):
         self, identifier: str, version_id: str | None, assembly_prefix: str | None
     ) -> tuple[str, str | None, Cached]:
         """Return the key of one version, its id, and its verified file: the newest, if none is named."""
-        key = assembly_key(identifier, self._prefix(assembly_prefix))
-        if not version_id:
-            newest = retrying(lambda: answers.newest(self.files, key))
-            if newest is None or not newest.answers_to(identifier):
-                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
-            version_id = newest.version_id
-        return key, version_id, self._resolver().own(key, version_id)
+        missing: list[StorageError] = []
+        for key in self._keys_of(identifier, assembly_prefix):
+            try:
+                wanted = version_id
+                if not wanted:
+                    newest = retrying(functools.partial(answers.newest, self.files, key))
+                    if newest is None or not newest.answers_to(identifier):
+                        raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
+                    wanted = newest.version_id
+                return key, wanted, self._resolver().own(key, wanted)
+            except (AssemblyNotFound, AccessDenied) as error:
+                missing.append(error)
+        raise missing[0]
+
+    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+        """Return the keys that a name may mean: that of an assembly; else, unless a prefix says so, another file."""
+        key = assembly_key(name, self._prefix(assembly_prefix))
+        return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
 
     def _publish(self, key: str, version_id: str | None, cached: Cached, identifier: str) -> Receipt:
         readers, there = publish(self.files, key, version_id, cached.hashes)

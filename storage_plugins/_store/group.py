@@ -184,7 +184,7 @@ class Group(Store):
             return member._verified(target, assembly_prefix=assembly_prefix, **given)
 
         def newest_of(member: FileStore) -> Version | None:
-            return next(iter(member.versions(str(identifier), assembly_prefix=assembly_prefix)), None)
+            return next(iter(member.versions(str(identifier), assembly_prefix=prefix)), None)
 
         prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
         key = identifier.key if isinstance(identifier, Receipt) else assembly_key(identifier, prefix)
