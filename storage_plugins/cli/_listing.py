@@ -55,7 +55,7 @@ def _print_long(
         print_json({"identifiers": _long_rows(assemblies), "files": _long_rows(others)})
         return
     rows = [
-        [str(len(found)), *_cells(found[0] if found else None), name]
+        [str(len(found) or "-"), *_cells(found[0] if found else None), name]
         for name, found in [*assemblies.items(), *others.items()]
     ]
     print_table(["versions", "bytes", "created", "name"], rows)

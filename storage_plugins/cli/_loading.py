@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import AssemblyNotFound
 from ._opening import near_names, on_store
 from ._options import example, json_option, output_options, pin_options, prefix_option
 from ._output import new_file, print_json, say
@@ -87,6 +88,8 @@ def content_digest(path: Path, as_json: bool) -> None:
     """
     from .. import codec
 
+    if not path.is_file():
+        raise AssemblyNotFound(f"There is no file {path}")
     digest = codec.content_digest(codec.decode(path))
     if as_json:
         print_json({"path": str(path), "content_digest": digest})
