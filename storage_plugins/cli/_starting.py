@@ -10,7 +10,7 @@ import click
 
 from .. import errors
 from ._options import example
-from ._output import print_receipt, say
+from ._output import print_receipt, say, visible
 
 _FILE_ENDINGS = (".yaml", ".yml")
 
@@ -104,7 +104,8 @@ def _asked() -> tuple[str | None, dict[str, str]]:
     settings = {}
     for field, about in find_backend(backend).settings.model_fields.items():
         if about.is_required():
-            settings[field] = click.prompt(f"{field} ({about.description})" if about.description else field)
+            question = f"{field} ({about.description})" if about.description else field
+            settings[field] = click.prompt(visible(question, one_line=True))
     return backend, settings
 
 
