@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import StorageError
+from ._cache import cache
 from ._checking import check
 from ._exit_codes import OTHER, exit_code
 from ._listing import list_names, versions
@@ -31,7 +32,7 @@ from ._uploading import upload
 _COMMANDS = (
     *(demo, init, stores, backends, check, schema, new_backend),
     *(upload, load, fetch, list_names, versions, content_digest),
-    *(publish, unpublish, publish_store, share, mirror, receipts),
+    *(publish, unpublish, publish_store, share, mirror, receipts, cache),
 )
 
 
