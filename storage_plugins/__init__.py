@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ._backend.operations import Content, FileOperations, Source
 from ._lazy_names import names_from
+from ._records import Digests
 from .errors import (
     AccessDenied,
     AlreadyExists,
@@ -41,6 +42,7 @@ __all__ = [
     "ConfigError",
     "ConfigFolder",
     "Content",
+    "Digests",
     "EncodingError",
     "FileOperations",
     "IdentifierCollision",

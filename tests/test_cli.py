@@ -261,7 +261,7 @@ def test_other_files_have_versions_too_and_links(run, bucket, endpoint, tmp_path
     uri = run("publish", file, "--sha256", old["sha256"], *where).stdout.splitlines()[-1]
     assert f"sha256={old['sha256']}" in uri
     assert "private" in run("unpublish", file, *where).stdout
-    run("share", file, "--sha1", "0" * 40, *where, code=3)
+    run("share", file, "--sha1", "0" * 40, *where, code=5)
     run("share", file, "--sha1", "xyz", *where, code=14)
     run("share", file, "--assembly-prefix", "assy_", *where, code=3)
 

@@ -166,6 +166,15 @@ def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
     raise PluginError(f"No installed backend understands {scheme}: addresses")
 
 
+def is_understood(uri: str) -> bool:
+    """Whether an installed backend can locate what a URI names."""
+    scheme = uri.partition(":")[0]
+    return any(
+        plugin.backend is not None and plugin.backend.locate is not None and scheme in plugin.backend.schemes
+        for plugin in installed()
+    )
+
+
 def title_of(backend: Backend) -> str:
     """Return a backend's name and who brought it, for messages."""
     titles = (plugin.title for plugin in installed() if plugin.backend is backend)

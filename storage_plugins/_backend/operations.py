@@ -1,7 +1,7 @@
-"""What the author of a backend writes: a handful of file operations, and the types they speak in.
+"""What the author of a backend writes: a few file operations, and the types that they take and return.
 
-``FileStore`` turns them into a whole `AssemblyStore`: identifiers, pins, receipts, cache, hashing,
-retries and the file format are its work. An author moves bytes and tells what the host said.
+The core makes a whole `AssemblyStore` of them: identifiers, pins, receipts, the cache, hashing, retries and
+the file format are its work. A backend moves bytes, and returns what the host answered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+from urllib.parse import quote
 
+from .._records import Digesting, Digests
 from ..atomic import disk_errors
 from ..errors import IntegrityError, NotSupported
 from ..protocol import Version
@@ -23,30 +25,40 @@ BLOCK = 1 << 20  # bytes read and hashed at a time: hash speed hardly depends on
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A finished local file that is about to be uploaded, hashed once before the first request.
+    """A local file that is about to be uploaded, hashed once before the first request.
 
     Attributes:
-        path: where it lies.
-        size: bytes.
-        sha1, sha256: lower-case hex digests.
+        path: where it is.
+        digests: its hashes and size, also as ``size`` (bytes), ``sha1`` and ``sha256`` (lower-case hex).
     """
 
     path: Path
-    size: int
-    sha1: str
-    sha256: str
+    digests: Digests
     progress: Callable[[int], None] | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.digests.size
+
+    @property
+    def sha1(self) -> str:
+        """Lower-case hex digest."""
+        return self.digests.sha1
+
+    @property
+    def sha256(self) -> str:
+        """Lower-case hex digest."""
+        return self.digests.sha256
 
     @classmethod
     def of(cls, path: Path, progress: Callable[[int], None] | None = None) -> Self:
-        """Hash the file at ``path``. ``progress`` is told the number of bytes of each block sent."""
-        sha1, sha256, size = hashlib.sha1(), hashlib.sha256(), 0
+        """Hash the file at ``path``. ``progress`` is called with the number of bytes of each block sent."""
+        digesting = Digesting()
         with path.open("rb") as file:
             while block := file.read(BLOCK):
-                sha1.update(block)
-                sha256.update(block)
-                size += len(block)
-        return cls(path, size, sha1.hexdigest(), sha256.hexdigest(), progress)
+                digesting.update(block)
+        return cls(path, digesting.digests(), progress)
 
     def open(self) -> BinaryIO:
         """Open the file for a client that wants a seekable file. The caller closes it."""
@@ -55,11 +67,11 @@ class Source:
     def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
         """Yield the file in blocks of ``size`` bytes, and fail unless they are the bytes that were hashed.
 
-        The last block is given out only after the whole file proved unchanged, so that an upload
-        made of these blocks cannot complete with other bytes. An empty file yields no block.
+        The last block comes only after the whole file proved unchanged, so that an upload made of these
+        blocks cannot complete with other bytes. An empty file yields no block.
 
         Raises:
-            IntegrityError: the file was changed since it was hashed.
+            IntegrityError: the file was changed after it was hashed.
         """
         sha256, done = hashlib.sha256(), 0
         with disk_errors(f"read {self.path.name}"), self.path.open("rb") as file:
@@ -80,21 +92,21 @@ class Source:
     def _check(self, sha256: str, size: int) -> None:
         if (sha256, size) != (self.sha256, self.size):
             raise IntegrityError(
-                f"{self.path.name} was changed while it was being uploaded; nothing was kept of it",
-                hint="Upload it again once nothing writes to it any more.",
+                f"{self.path.name} was changed while it was being uploaded; nothing of it was stored",
+                hint="Upload it again when no other program writes to it.",
             )
 
 
 class Content:
-    """One version's bytes on their way: what the host says of the version, and an iterator of blocks.
+    """One version's bytes while they arrive: what the host says of the version, and an iterator of blocks.
 
     A context manager; leaving it ends the transfer.
 
     Attributes:
-        version: what the host's answer said of these very bytes. ``size`` is that of the whole file,
-            whatever range was asked for.
-        blocks: the bytes asked for, in order.
-        private: whether credentials were needed, so that the copy stays in the user's own cache.
+        version: what the host's answer says of these bytes. ``size`` is that of the whole file,
+            whatever range was requested.
+        blocks: the requested bytes, in order.
+        private: whether credentials were needed; the copy then stays in the user's own cache.
     """
 
     def __init__(self, version: Version, blocks: Iterator[bytes], *, private: bool = True) -> None:
@@ -116,28 +128,30 @@ class Content:
 class FileOperations(abc.ABC):
     """The transport of a backend: the host's files, under keys, in immutable versions.
 
-    Every method raises this package's errors only, with the SDK's as their cause. Keys come checked:
-    ASCII letters, digits, ``. _ - +``; where the host `replaces`, also ``.versions/<key>/<file name>``.
-    Instances are pickled and shared between threads: make clients lazily, once a process, and leave
-    them out of the pickle.
+    Every method raises only this package's errors, with the SDK's error as the cause. Keys are already
+    checked: ASCII letters, digits, ``. _ - +``; where the host `replaces`, also ``.versions/<key>/<file name>``.
+    Instances are pickled and shared between threads: create clients lazily, once per process, and leave
+    them out of the pickle. The core runs each operation under a deadline, in a thread of its own.
     """
 
     @property
     @abc.abstractmethod
     def address(self) -> str:
-        """The place itself, the same for everybody who means it: ``s3://bucket/prefix``. No secrets."""
+        """The location, the same for all who mean it: ``s3://bucket/prefix``. No secrets."""
 
     @abc.abstractmethod
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
-        """Keep ``source`` as a new version of ``key`` and return its version id, None if there is none.
+        """Store ``source`` as a new version of ``key`` and return its version id, None if it has none.
 
-        The id must come from the answer to the write. ``metadata`` is kept with the version and given
-        back by `versions` and `read` through `Version.described`. Either the whole file becomes a
-        version or nothing does.
+        The id must come from the answer to the write. ``metadata`` is stored with the version, and returned
+        by `versions` and `read` through `Version.described`. Either the whole file becomes a version or
+        nothing does.
 
         Raises:
             AlreadyExists: ``if_absent`` and the key has a version.
             IntegrityError: the bytes that arrived are not those of ``source``.
+            StoreUnavailable: no answer, or one that does not prove that the file was stored. The core then
+                looks whether it is there.
         """
 
     @abc.abstractmethod
@@ -150,10 +164,10 @@ class FileOperations(abc.ABC):
         stop: int | None = None,
         if_match: str | None = None,
     ) -> Content:
-        """Read bytes ``start`` to ``stop`` (exclusive; None: the end) of one version, None: the newest.
+        """Read bytes ``start`` to ``stop`` (exclusive; None: the end) of one version; None: the newest.
 
         ``if_match`` is the ``etag`` of an earlier answer: a host without immutable versions must fail
-        with IntegrityError if its bytes are others by now.
+        with IntegrityError if the bytes have changed since.
 
         Raises:
             AssemblyNotFound: no such key or version.
@@ -168,106 +182,106 @@ class FileOperations(abc.ABC):
         """Return every key that begins with ``prefix``, each once, completely."""
 
     def keeps_versions(self) -> bool:
-        """Whether a further `put` to a key leaves the earlier version loadable. The host must say so."""
+        """Whether a second `put` to a key leaves the earlier version loadable. The host must confirm it."""
         return False
 
     def newest(self, key: str) -> Version | None:
         """Return the newest version with its record, None for an unknown key."""
-        from . import answers
-
-        return next(answers.each_version(self, key), None)
+        return next(iter(self.versions(key)), None)
 
     def differing_in_case(self, key: str) -> Iterable[str]:
-        """Return the keys that differ from ``key`` in case only. Asked right after `newest` found no ``key``."""
-        from . import answers
-
-        return [other for other in answers.keys(self) if other != key and other.casefold() == key.casefold()]
+        """Return the keys that differ from ``key`` only in upper and lower case."""
+        return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
 
     def creates_safely(self) -> bool:
-        """Whether ``if_absent`` holds whatever else happens: unseen files and racing uploads are not overwritten."""
+        """Whether ``if_absent`` is atomic: files nobody saw, and simultaneous uploads, are not overwritten."""
         return False
 
     def replaces(self) -> bool:
-        """Whether the host has `replace`, and takes keys in the folder ``.versions/<key>/``, where old bytes go."""
+        """Whether the host has `replace`, and accepts keys in the folder ``.versions/<key>/``, for old bytes."""
         return False
 
     def replace(self, key: str, source: Source, *, metadata: Mapping[str, str], seen: Version) -> str | None:
-        """Put ``source`` in the place of the version ``seen``, on a host that does not keep it; else as `put`.
+        """Store ``source`` in place of the version ``seen``, on a host that does not keep it; else as `put`.
 
-        Called after the bytes that are there were kept elsewhere.
+        Called after the old bytes were copied to ``.versions/``.
 
         Raises:
-            AlreadyExists: by now there is another version than ``seen``.
+            AlreadyExists: the newest version is no longer ``seen``.
         """
         raise NotSupported(
-            f"{self.address} keeps no versions, and an upload cannot be told to replace only one of them"
+            f"{self.address} keeps no versions, and cannot replace a file only if it is a certain version"
         )
 
     def anonymous(self) -> FileOperations | None:
-        """Return the same files as somebody without credentials sees them; None: there is no such access."""
+        """Return the same files as readers without credentials see them; None: there is no such access."""
         return None
 
     def publish(self, key: str, version_id: str | None) -> str | None:
-        """Open one version to everybody; return its version id as `anonymous` readers are to give it.
+        """Make one version public; return its version id as `anonymous` readers give it.
 
-        The core proves it by an anonymous read, and takes it back by `unpublish` if that fails.
+        The core proves it by an anonymous read, and calls `unpublish` if that fails.
 
         Raises:
-            AccessDenied: these credentials may not; its hint is what somebody who may has to do.
-            NotSupported: the host has no such thing.
+            AccessDenied: these credentials may not; the hint says what a person with the right must do.
+            NotSupported: the host cannot do it.
         """
-        raise NotSupported(f"{self.address} cannot be opened to everybody from here")
+        raise NotSupported(f"Files in {self.address} cannot be published one by one")
 
     def unpublish(self, key: str, version_id: str | None) -> None:
-        """Close one version to everybody; nothing happens where it was not open. Raises as `publish`."""
-        raise NotSupported(f"{self.address} cannot be closed to everybody from here")
+        """Make one version private; do nothing where it was not public. Raises as `publish`."""
+        raise NotSupported(f"Files in {self.address} cannot be made private one by one")
 
     def why_still_private(self, key: str) -> str:
-        """Return what has to be done, by whom, where `publish` succeeded and anonymous reads are still refused."""
-        return "Ask whoever looks after the store."
+        """Return what has to be done, and by whom, where anonymous reads are refused after `publish`."""
+        return "Ask the owner of the store."
 
     def place_is_public(self) -> bool | None:
-        """Whether everybody can read all that is put here; None: each file is opened alone, by `publish`.
+        """Whether anyone can read everything at this location; None: each file has its own access.
 
-        For hosts whose unit is larger than a file. Asked before each upload, so keep the answer for a minute.
+        For hosts whose unit is larger than a file. Asked before each upload, so cache the answer for a minute.
         """
         return None
 
     def publish_place(self) -> None:
-        """Open the whole place to everybody, with all that is in it. Raises as `publish`."""
-        raise NotSupported(f"{self.address} cannot be opened as a whole from here")
+        """Make the whole location public, with everything in it. Raises as `publish`."""
+        raise NotSupported(f"{self.address} cannot be published as a whole")
 
     def describe_place(self) -> str:
-        """Return in words what `publish_place` would open: this store's files, and everything else."""
-        return f"all that is in {self.address}"
+        """Return in words what `publish_place` would make public: this store's files, and everything else."""
+        return f"everything in {self.address}"
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
-        """Return a web address from which anybody can download one version for so many seconds."""
-        raise NotSupported(f"{self.address} has no links for others")
+        """Return a web address from which anyone can download one version for so many seconds.
+
+        Raises:
+            ValueError: the host's links cannot be valid for so long.
+        """
+        raise NotSupported(f"{self.address} has no links that expire")
 
     def discard(self, key: str) -> None:
-        """Take ``key`` away for good, with all its versions and their records; nothing happens if there is none.
+        """Delete ``key``, with all its versions and their records; do nothing if there is none.
 
-        Only ``storage-plugins check`` asks for it, with keys of files that it has put there itself.
+        Only ``storage-plugins check`` calls it, with keys of files that it uploaded itself.
 
         Raises:
             AccessDenied: these credentials may not.
-            NotSupported: the host has no such thing.
+            NotSupported: the host cannot do it.
         """
-        raise NotSupported(f"Files cannot be taken out of {self.address} from here")
+        raise NotSupported(f"Files in {self.address} cannot be deleted by this package")
 
     def free_space(self) -> int | None:
-        """Return how many bytes there is room for, None where the host does not tell."""
+        """Return the free space in bytes, None where the host does not report it."""
         return None
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
-        """Return the version's own file where it lies on this computer, to be read in place.
+        """Return the version's own file if it is on this computer, to be read where it is.
 
-        None where it is not a file of this computer: it is then downloaded. Raises as `read` does.
+        None: it is downloaded. Raises as `read` does.
         """
         return None
 
     def uri(self, key: str, version_id: str | None) -> str:
         """Return a URI that this backend's `Backend.locate` understands. No secrets."""
-        suffix = f"?versionId={version_id}" if version_id else ""
+        suffix = f"?versionId={quote(version_id, safe='')}" if version_id else ""
         return f"{self.address}/{key}{suffix}"

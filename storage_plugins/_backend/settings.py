@@ -59,6 +59,9 @@ class StoreSettings(BaseModel):
     compression: Literal["deflate", "none"] = Field(
         "deflate", description="of assemblies that are uploaded; none is for speed on a fast local disk"
     )
+    timeout: float = Field(
+        40, gt=0, le=86400, description="seconds without an answer, or without progress, after which an operation fails"
+    )
     cache: Literal["private", "shared"] = Field(
         "private", description="where copies of what needed credentials may be cached"
     )

@@ -16,16 +16,16 @@ from .trials import FileTrials, Finding, Left, PlainTrials
 class Check:
     """A self-test of one store. Within its ``with`` block, iterating over it runs one check after the other.
 
-    Its end takes away what the checks made, where the host can do that.
+    Its end deletes what the checks made, where the host can do that.
 
     Args:
         store: an open store.
-        read_only: whether to leave the place as it is, and try only reading.
+        read_only: whether to change nothing, and only try reading.
 
     Attributes:
-        not_tried: checks that were left out since another one failed.
-        left: after the block, what it could not take away.
-        earlier: names of files that another check left there, or is working with.
+        not_tried: checks that were skipped because another one failed.
+        left: after the block, what it could not delete.
+        earlier: names of files that another check left, or is using now.
     """
 
     def __init__(self, store: Store, *, read_only: bool = False) -> None:
@@ -66,5 +66,5 @@ class Check:
         except StorageError as error:
             return Finding(name, False, error.message, error.hint, type(error))
         except Exception as error:
-            text = f"the backend let out what its callers cannot know: {type(error).__name__}: {error}"
-            return Finding(name, False, text, "Tell the author of the backend.", PluginError)
+            text = f"the backend raised an undeclared error: {type(error).__name__}: {error}"
+            return Finding(name, False, text, "Report it to the author of the backend.", PluginError)

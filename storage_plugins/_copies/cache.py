@@ -16,21 +16,14 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from .._backend.operations import Source
-from .._backend.transfer import Hashes
+from .._records import Cached, Digests
 from ..atomic import TEMPORARY, atomic_file, disk_errors, expanded, sweep, sync_folder, temporary_name
 
 _log = logging.getLogger(__name__)
 _PRIVATE = 0o600
-
-
-class Cached(NamedTuple):
-    """A local file whose every byte was verified to have these hashes."""
-
-    path: Path
-    hashes: Hashes
 
 
 class Cache:
@@ -69,10 +62,10 @@ class Cache:
             found = self._verified(path)
             if found is None:
                 continue
-            if sha1 in (None, found.hashes.sha1) and sha256 in (None, found.hashes.sha256):
+            if sha1 in (None, found.digests.sha1) and sha256 in (None, found.digests.sha256):
                 return found
-            if path.parent.name not in (found.hashes.sha256, found.hashes.sha1):
-                self._discard(path, found.hashes)
+            if path.parent.name not in (found.digests.sha256, found.digests.sha1):
+                self._discard(path, found.digests)
         return None
 
     def verify(self, path: Path) -> Cached:
@@ -83,11 +76,10 @@ class Cache:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(note.read_bytes())
             if known["path"] == str(path) and known["state"] == state:
-                return Cached(path, Hashes(known["sha1"], known["sha256"], status.st_size))
-        source = Source.of(path)
-        hashes = Hashes(source.sha1, source.sha256, source.size)
-        self._remember(path, state, hashes)
-        return Cached(path, hashes)
+                return Cached(path, Digests(known["sha1"], known["sha256"], status.st_size))
+        digests = Source.of(path).digests
+        self._remember(path, state, digests)
+        return Cached(path, digests)
 
     @contextlib.contextmanager
     def incoming(self, *, private: bool = True) -> Iterator[tuple[BinaryIO, Path]]:
@@ -104,13 +96,13 @@ class Cache:
         finally:
             path.unlink(missing_ok=True)
 
-    def adopt(self, file: BinaryIO, path: Path, hashes: Hashes, name: str, *, private: bool) -> Cached:
+    def adopt(self, file: BinaryIO, path: Path, digests: Digests, name: str, *, private: bool) -> Cached:
         """Move a finished file of `incoming` under its hash, and return it there.
 
         ``private`` files are readable by their owner only.
         """
         folder = self._writable(private)
-        target = self._place(folder, hashes.sha256) / name
+        target = self._place(folder, digests.sha256) / name
         with disk_errors("write to the cache"):
             os.fsync(file.fileno())
             file.close()  # before the rename, which Windows refuses for an open file
@@ -120,13 +112,13 @@ class Cache:
             path.chmod(_PRIVATE if private else _default_mode(folder))
             path.replace(target)
             sync_folder(target.parent)
-            by_sha1 = self._sha1_note(folder, hashes.sha1)
+            by_sha1 = self._sha1_note(folder, digests.sha1)
             by_sha1.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(by_sha1, durable=False) as note:
-                note.write(hashes.sha256.encode())
+                note.write(digests.sha256.encode())
         status = target.stat()
-        self._remember(target, [status.st_size, status.st_mtime_ns, status.st_ino], hashes)
-        return Cached(target, hashes)
+        self._remember(target, [status.st_size, status.st_mtime_ns, status.st_ino], digests)
+        return Cached(target, digests)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -149,7 +141,7 @@ class Cache:
 
         ``is_whole`` tells whether a folder that was made earlier is there and still has everything.
         """
-        folder = self._writable(True) / kind / file.hashes.sha256
+        folder = self._writable(True) / kind / file.digests.sha256
         if is_whole(folder):
             return folder
         with self.scratch() as scratch, disk_errors("write to the cache"):
@@ -185,17 +177,17 @@ class Cache:
             _log.debug("Passing over %s: %s", path, error.strerror)
             return None
 
-    def _discard(self, path: Path, hashes: Hashes) -> None:
+    def _discard(self, path: Path, digests: Digests) -> None:
         """Take a file out of the cache that has other bytes than its name says."""
-        _log.warning("The cached file %s was changed (its sha256 is now %s); it is not used", path, hashes.sha256)
+        _log.warning("The cached file %s was changed (its sha256 is now %s); it is not used", path, digests.sha256)
         if any(path.is_relative_to(folder) for folder in (self.folders[0], self.own)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _remember(self, path: Path, state: Sequence[int], hashes: Hashes) -> None:
+    def _remember(self, path: Path, state: Sequence[int], digests: Digests) -> None:
         """Note what was verified, so that the next use need not read it all; only a convenience."""
         note = self._note(path)
-        entry = {"path": str(path), "state": state, "sha1": hashes.sha1, "sha256": hashes.sha256}
+        entry = {"path": str(path), "state": state, "sha1": digests.sha1, "sha256": digests.sha256}
         with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(note, durable=False) as file:

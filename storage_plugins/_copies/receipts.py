@@ -15,12 +15,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_file, disk_errors, sweep
-from ..protocol import Receipt
+from ..protocol import Receipt, date_from
 
 _log = logging.getLogger(__name__)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -192,9 +191,9 @@ def _read(path: Path, *, missing_ok: bool = False) -> dict[str, Any] | None:
         if not _SHA256.fullmatch(values["sha256"]):
             raise ValueError("no sha256 in it")
         if "@" in path.name:
-            values["created"] = datetime.fromisoformat(values["created"])
-            if values["created"].tzinfo is None:
-                values["created"] = values["created"].replace(tzinfo=UTC)
+            values["created"] = date_from(values["created"])
+            if values["created"] is None:
+                raise ValueError("no date in it")
             missing = {"store", "address", "uri"} - values.keys()
         else:
             if not _SHA1.fullmatch(values["sha1"]):

@@ -6,13 +6,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from .._backend import answers
 from .._backend.operations import Source
-from .._backend.transfer import Hashes, download, retrying
 from .._identifiers import check_file_name
+from .._records import Digests
 from .._store.file_store import FileStore
+from .._store.upload import refuse_other_name
 from ..atomic import disk_errors
 from ..errors import AssemblyNotFound, IntegrityError, NotSupported
 from ..protocol import Receipt, Version, record
@@ -39,7 +39,7 @@ class _Copy(NamedTuple):
     """A version of the source, and the target's name for its bytes."""
 
     original: Version
-    hashes: Hashes
+    digests: Digests
     version_id: str | None
 
 
@@ -101,22 +101,22 @@ class HistoryCopy:
         position = 0  # so many of the target's versions are accounted for
         for original in originals:
             with contextlib.ExitStack() as stack:
-                hashes, file = self._known(self.source, original), None
-                if hashes is None:
+                digests, file = self._known(self.source, original), None
+                if digests is None:
                     file = stack.enter_context(self._fetched(self.source, original))
-                    hashes = Hashes(file.sha1, file.sha256, file.size)
-                if copies and copies[-1].hashes.sha256 == hashes.sha256:
-                    copies.append(_Copy(original, hashes, copies[-1].version_id))
+                    digests = file.digests
+                if copies and copies[-1].digests.sha256 == digests.sha256:
+                    copies.append(_Copy(original, digests, copies[-1].version_id))
                     continue
-                place = self._place(held, position, hashes.sha256)
+                place = self._place(held, position, digests.sha256)
                 if place is not None:
                     self.there += 1
-                    copies.append(_Copy(original, hashes, held[place].version.version_id))
+                    copies.append(_Copy(original, digests, held[place].version.version_id))
                     position = place + 1
                     continue
                 position = len(held)
-                file = file or stack.enter_context(self._fetched(self.source, original, hashes))
-                copies.append(_Copy(original, hashes, self._send(original, file, held)))
+                file = file or stack.enter_context(self._fetched(self.source, original, digests))
+                copies.append(_Copy(original, digests, self._send(original, file, held)))
         if position < len(held):
             if not self._append:
                 raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
@@ -158,17 +158,17 @@ class HistoryCopy:
 
     def _oldest_first(self, store: FileStore) -> list[Version]:
         with store.explained():
-            return retrying(lambda: answers.versions(store.files, self.key))[::-1]
+            return store.host.versions(self.key)[::-1]
 
-    def _known(self, store: FileStore, version: Version) -> Hashes | None:
+    def _known(self, store: FileStore, version: Version) -> Digests | None:
         """Return what a version's record or its receipt says, None where there is neither."""
-        if version.sha1 and version.sha256 and version.size is not None:
-            return Hashes(version.sha1, version.sha256, version.size)
+        if version.digests is not None:
+            return version.digests
         receipt = self._receipts.get((store.address, version.version_id))
         # "null" and no id at all may be other bytes by now
         if receipt is None or version.version_id in (None, "null") or version.size not in (None, receipt.size):
             return None
-        return Hashes(receipt.sha1, receipt.sha256, receipt.size)
+        return receipt.digests
 
     def _sha256(self, store: FileStore, version: Version) -> str:
         known = self._known(store, version)
@@ -178,30 +178,34 @@ class HistoryCopy:
             return file.sha256
 
     @contextlib.contextmanager
-    def _fetched(self, store: FileStore, version: Version, expected: Hashes | None = None) -> Iterator[Source]:
+    def _fetched(self, store: FileStore, version: Version, expected: Digests | None = None) -> Iterator[Source]:
         """Give out a version's file, verified: where it lies on this computer, else downloaded for the block."""
         with contextlib.ExitStack() as stack:
             with store.explained():
-                local = retrying(lambda: answers.local_file(store.files, self.key, version.version_id))
+                local = store.host.local_file(self.key, version.version_id)
                 if local is not None:
                     with disk_errors(f"read {self.key}"):
                         file = Source.of(local[0])
                 else:
                     sink, path = stack.enter_context(store.cache.incoming())
-                    got = download(
-                        store.files, self.key, version.version_id, sink, progress=self._reporting(store, version.size)
+                    got = store.host.download(
+                        self.key, version.version_id, sink, progress=self._reporting(store, version.size)
                     )
-                    _, hashes, _ = cast(tuple[Version, Hashes, bool], got)
-                    file = Source(path, hashes.size, hashes.sha1, hashes.sha256)
+                    assert got.digests is not None  # noqa: S101  all bytes were wanted
+                    if got.contradiction is not None:
+                        raise self._damaged(store, version, got.contradiction)
+                    file = Source(path, got.digests)
             for name in ("sha256", "sha1"):
                 wanted = getattr(expected or version, name)
                 if wanted not in (None, getattr(file, name)):
-                    raise IntegrityError(
-                        f"{self.key}, version {version.version_id}, in {store.address} was damaged: "
-                        f"expected {name} {wanted}, as recorded at its upload, got {getattr(file, name)}",
-                        hint="Nothing of it was sent, nor of the versions after it.",
-                    )
+                    raise self._damaged(store, version, f"expected {name} {wanted}, got {getattr(file, name)}")
             yield file
+
+    def _damaged(self, store: FileStore, version: Version, how: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self.key}, version {version.version_id}, in {store.address} was damaged: {how}",
+            hint="Neither it nor the versions after it were copied.",
+        )
 
     def _reporting(self, store: FileStore, size: int | None) -> Callable[[int, int | None], None]:
         """Return what is called with each block: it tells the store's progress, and ends all when told to."""
@@ -226,20 +230,16 @@ class HistoryCopy:
             done += count
             report(done, file.size)
 
-        metadata = record(
-            identifier=identifier,
-            assembly_prefix=prefix,
-            sha1=file.sha1,
-            sha256=file.sha256,
-            size=file.size,
-            content_digest=original.content_digest,
-        )
+        metadata = record(identifier, prefix, file.digests, original.content_digest)
         with self.target.explained():
             if held and identifier is not None:
-                self.target._refuse_other_name(held[-1].version, self.key, identifier, prefix)
-            source = Source(file.path, file.size, file.sha1, file.sha256, progress)
-            version_id = answers.put(
-                self.target.files, self.key, source, metadata=metadata, if_absent=not self._versioned
+                refuse_other_name(self.target.parts, held[-1].version, self.key, identifier, prefix)
+            version_id = self.target.host.put(
+                self.key,
+                Source(file.path, file.digests, progress),
+                metadata=metadata,
+                if_absent=not self._versioned,
+                seen=held[-1].version if held else None,
             )
         self.copied += 1
         self.sent += file.size
@@ -270,7 +270,7 @@ class HistoryCopy:
         here = [entry for entry in told if entry.address in (None, self.source.address)]
         newest = next(iter(here or [entry for entry in told if entry.address != self.target.address]), None)
         if newest is not None:
-            of_newest = [number for number, copy in enumerate(copies) if copy.hashes.sha1 == newest.sha1]
+            of_newest = [number for number, copy in enumerate(copies) if copy.digests.sha1 == newest.sha1]
             copies = copies[: of_newest[-1] + 1] if of_newest else copies
         self._write(self.source, copies, [copy.original.version_id for copy in copies])
         self._write(self.target, copies, [copy.version_id for copy in copies])
@@ -281,7 +281,7 @@ class HistoryCopy:
             for receipt in self.target.receipts.of(self.key)
             if receipt.address == store.address
         }
-        places = [(version_id, copy.hashes.sha256) for version_id, copy in zip(version_ids, copies, strict=True)]
+        places = [(version_id, copy.digests.sha256) for version_id, copy in zip(version_ids, copies, strict=True)]
         dates = _in_order([copy.original.created for copy in copies], [known.get(place) for place in places])
         if places[-1] not in known and known:  # versions of its own, which the copies were put after
             dates[-1] = max(dates[-1], max(known.values()) + _TICK)
@@ -291,23 +291,18 @@ class HistoryCopy:
                 self.target.receipts.write(self._receipt(store, copy, place[0], date))
 
     def _receipt(self, store: FileStore, copy: _Copy, version_id: str | None, created: datetime) -> Receipt:
-        original, hashes = copy.original, copy.hashes
+        original, digests = copy.original, copy.digests
         of_upload = self._receipts.get((self.source.address, original.version_id))
-        if of_upload is not None and of_upload.sha256 != hashes.sha256:
+        if of_upload is not None and of_upload.sha256 != digests.sha256:
             of_upload = None
         named = of_upload.identifier if of_upload else self._name(original)[0]
-        return Receipt(
-            identifier=original.identifier or named or self.key,
-            store=store.name,
-            address=store.address,
-            key=self.key,
-            version_id=version_id,
-            sha1=hashes.sha1,
-            sha256=hashes.sha256,
-            size=hashes.size,
-            content_digest=original.content_digest or (of_upload.content_digest if of_upload else None),
-            created=created,
-            uri=f"{store.files.uri(self.key, version_id)}#sha256={hashes.sha256}",
+        return store.parts.receipt(
+            self.key,
+            original.identifier or named or self.key,
+            version_id,
+            digests,
+            original.content_digest or (of_upload.content_digest if of_upload else None),
+            created,
         )
 
 

@@ -13,12 +13,11 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from .._backend import answers
-from .._backend.transfer import retrying
 from .._identifiers import assembly_key
 from .._store.file_store import FileStore
 from .._store.open import open_store
 from .._store.store import Store
+from .._store.upload import visible_as_asked
 from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
 from .history import AnotherHistory, HistoryCopy, Stopped
 
@@ -156,8 +155,8 @@ class _Work:
         self.source, self.target, self.append = source, target, append
         self.stop = threading.Event()
         with target.explained():
-            target._visible_as_asked(f"all of {source.address}")
-            self.versioned = retrying(lambda: answers.keeps_versions(target.files))
+            visible_as_asked(target.parts, f"all of {source.address}")
+            self.versioned = target.host.keeps_versions()
         self._names = _Names(_listed(target) or [])
 
     def copy(self, key: str) -> Mirrored:
@@ -238,7 +237,7 @@ def _listed(store: FileStore, *, needed: bool = False) -> list[str] | None:
     """Return all keys of a store; None where they may not be listed, unless they are needed."""
     try:
         with store.explained():
-            return store._keys("")
+            return store.all_keys("")
     except (AccessDenied, NotSupported) as error:
         if needed:
             raise

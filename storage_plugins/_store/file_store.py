@@ -1,60 +1,49 @@
-"""The `AssemblyStore` written once, over the few file operations that a backend supplies."""
+"""A store of files: one netCDF file for each version of an assembly, over a backend's file operations."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._backend import answers
-from .._backend.operations import FileOperations, Source
-from .._backend.transfer import Hashes, retrying
-from .._copies.cache import Cache, Cached
+from .._backend.host import Host
+from .._backend.operations import FileOperations
+from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
-from ..atomic import disk_errors, from_os_error
-from ..errors import (
-    AccessDenied,
-    AlreadyExists,
-    AssemblyNotFound,
-    ConfigError,
-    IdentifierCollision,
-    NotSupported,
-    StorageError,
-)
-from ..protocol import Receipt, Version, record
-from .load import Pin, Resolver
-from .publish import everybody, opens_alone, publish, publish_place, seconds_of, unpublish
-from .replaced import FOLDER, keep, kept_versions
-from .store import Store
+from .._records import Cached, Pin
+from ..errors import AccessDenied, AssemblyNotFound, StorageError
+from ..protocol import Receipt, Version
+from .load import Loader
+from .parts import Parts
+from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
+from .replaced import FOLDER, replaced_versions
+from .store import Store, UploadOptions
+from .upload import upload_assembly, upload_file
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import xarray as xr
 
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
 
 _log = logging.getLogger(__name__)
-_LOOKS_AT_ONCE = 16  # requests side by side when many small answers are wanted
+_LOOKS_AT_ONCE = 16  # simultaneous requests where many small answers are wanted
 
 
 class FileStore(Store):
-    """A store of files: one netCDF file for each version of an assembly.
+    """A store of files.
 
     Args:
         entry: where it was configured.
         settings: its checked settings.
         files: the backend's file operations.
-        cache: where verified copies are kept.
+        cache: where verified copies are stored.
         unset: environment variables that its settings name and that are not set.
     """
 
@@ -74,8 +63,27 @@ class FileStore(Store):
         self._unset = tuple(unset)
 
     @property
+    def host(self) -> Host:
+        """The way to its backend's operations."""
+        return Host(self.files, self.settings.timeout)
+
+    @property
+    def parts(self) -> Parts:
+        """What it consists of."""
+        return Parts(
+            name=self.name,
+            host=self.host,
+            settings=self.settings,
+            cache=self.cache,
+            receipts=self.receipts,
+            origin=self._entry.origin,
+            implicit=self._entry.implicit is not None,
+            progress=self.progress,
+        )
+
+    @property
     def address(self) -> str:
-        """The place itself, such as ``s3://bucket/prefix``."""
+        """The location, such as ``s3://bucket/prefix``."""
         return self.files.address
 
     def elsewhere(self, cache: Cache) -> FileStore:
@@ -84,433 +92,23 @@ class FileStore(Store):
         return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
 
     def promises(self) -> str:
-        """Ask the host what becomes of bytes that are uploaded again; see `Store.promises`."""
+        """Ask the host what happens when an existing name is uploaded again; see `Store.promises`."""
+        host = self.host
         try:
-            if retrying(lambda: answers.keeps_versions(self.files)):
-                seen = "; everybody can read all that is there" if retrying(self.files.place_is_public) else ""
-                return f"keeps every version{seen}"
+            if host.keeps_versions():
+                return f"keeps every version{'; anyone can read everything there' if host.place_is_public() else ''}"
         except StorageError as error:
             return f"cannot be asked: {error.message}"
-        told = ["does not say that it keeps versions: changed bytes are refused"]
-        if self.files.replaces():
-            told.append(f"; with replace=True the old ones are kept under {FOLDER}/, loadable by their hash")
-        if not self.files.creates_safely():
-            told.append(
-                ". Whether this host keeps two uploads apart that are made at the same moment is not known: then one "
-                "of them may be lost"
-            )
-        return "".join(told)
-
-    def upload(
-        self,
-        assembly: xr.DataArray | str | os.PathLike[str],
-        identifier: str,
-        *,
-        extras: Mapping[str, xr.DataArray] | None = None,
-        assembly_prefix: str | None = None,
-        drop_attrs: Sequence[str] = (),
-        replace: bool | None = None,
-    ) -> Receipt:
-        """Keep an assembly as a new version of ``identifier``; see `Store.upload`."""
-        from .. import codec
-
-        prefix = self._prefix(assembly_prefix)
-        key = assembly_key(identifier, prefix)
-        with self.explained(), contextlib.ExitStack() as stack:
-            digest = None
-            if isinstance(assembly, str | os.PathLike):
-                if extras or drop_attrs:
-                    raise TypeError("A file's bytes are kept as they are: extras and drop_attrs need a DataArray")
-                path = _existing_file(assembly)
-                codec.check(path)
-            else:
-                path = stack.enter_context(self.cache.scratch()) / key
-                digest = codec.encode(
-                    assembly,
-                    path,
-                    identifier=identifier,
-                    extras=extras,
-                    drop_attrs=drop_attrs,
-                    compression=self.settings.compression,
-                )
-            return self._keep(key, path, identifier, prefix, digest, replace)
-
-    def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
-        """Return the versions of an assembly, or of another file, newest first; none for an unknown name."""
-        return self._versions(identifier, assembly_prefix)[1]
-
-    def _versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
-        """Return the key that a name means, and its versions."""
-        keys = self._keys_of(name, assembly_prefix)
-        with self.explained():
-            for key in keys:
-                versions = retrying(functools.partial(answers.versions, self.files, key))
-                present = {version.sha256 for version in versions}
-                versions += [version for version in kept_versions(self.files, key) if version.sha256 not in present]
-                found = [version for version in versions if version.answers_to(name)]
-                if found:
-                    return key, found
-        return keys[0], []
-
-    def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the identifiers of all assemblies with that file name prefix, sorted."""
-        prefix = self._prefix(assembly_prefix)
-        with self.explained():
-            keys = [key for key in self._keys(prefix) if key.endswith(".nc")]
-            with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-                return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
-
-    def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the names of all other files, sorted."""
-        prefix = self._prefix(assembly_prefix)
-        with self.explained():
-            return sorted(key for key in self._keys("") if not (key.startswith(prefix) and key.endswith(".nc")))
-
-    def upload_file(
-        self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
-    ) -> Receipt:
-        """Keep any file, byte for byte; see `Store.upload_file`."""
-        with self.explained():
-            source = _existing_file(path)
-            key = check_file_name(source.name if name is None else name)
-            return self._keep(key, source, key, None, None, replace)
-
-    def fetch(
-        self,
-        name: str | Receipt,
-        *,
-        version_id: str | None = None,
-        sha1: str | None = None,
-        sha256: str | None = None,
-        newest: bool = False,
-    ) -> Path:
-        """Return the path of a verified local copy of a file, for reading only; see `Store.fetch`."""
-        pin = Pin(version_id, sha1, sha256)
-        if isinstance(name, Receipt):
-            return self._file(check_file_name(name.key), self._receipt_pin(name, pin), None, newest).path
-        return self._file(check_file_name(name), pin, None, newest).path
-
-    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
-        """Make one version readable by everybody; see `Store.publish`."""
-        with self.explained():
-            opens_alone(self.files, identifier)
-            return self._publish(*self._one(identifier, version_id, assembly_prefix), identifier)
-
-    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
-        """Make one version, or all, private again; see `Store.unpublish`."""
-        with self.explained():
-            everybody(self.files)
-            if version_id:
-                unpublish(self.files, *self._one(identifier, version_id, assembly_prefix)[:2])
-                return
-            key, versions = self._versions(identifier, assembly_prefix)
-            if not versions:
-                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
-            for version in versions:
-                unpublish(self.files, key, version.version_id)
-
-    def publish_store(self, *, confirm: str) -> None:
-        """Make the whole place readable by everybody; see `Store.publish_store`."""
-        with self.explained():
-            publish_place(self.files, confirm)
-            _log.info("Everybody can read all that is in %s", self.address)
-
-    def share(
-        self,
-        identifier: str,
-        *,
-        expires: str | int | timedelta = "7d",
-        version_id: str | None = None,
-        assembly_prefix: str | None = None,
-    ) -> str:
-        """Return a link to one version for some time; see `Store.share`."""
-        seconds = seconds_of(expires)
-        with self.explained():
-            key, version_id, cached = self._one(identifier, version_id, assembly_prefix)
-            return f"{self.files.share(key, version_id, seconds)}#sha256={cached.hashes.sha256}"
-
-    def _one(
-        self, identifier: str, version_id: str | None, assembly_prefix: str | None
-    ) -> tuple[str, str | None, Cached]:
-        """Return the key of one version, its id, and its verified file: the newest, if none is named."""
-        missing: list[StorageError] = []
-        for key in self._keys_of(identifier, assembly_prefix):
-            try:
-                wanted = version_id
-                if not wanted:
-                    newest = retrying(functools.partial(answers.newest, self.files, key))
-                    if newest is None or not newest.answers_to(identifier):
-                        raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
-                    wanted = newest.version_id
-                return key, wanted, self._resolver().own(key, wanted)
-            except (AssemblyNotFound, AccessDenied) as error:
-                missing.append(error)
-        raise missing[0]
-
-    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
-        """Return the keys that a name may mean: that of an assembly; else, unless a prefix says so, another file."""
-        key = assembly_key(name, self._prefix(assembly_prefix))
-        return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
-
-    def _publish(self, key: str, version_id: str | None, cached: Cached, identifier: str) -> Receipt:
-        readers, there = publish(self.files, key, version_id, cached.hashes)
-        source = Source(cached.path, cached.hashes.size, cached.hashes.sha1, cached.hashes.sha256)
-        receipt = self._receipt(key, identifier, version_id, source, None, datetime.now(UTC))
-        uri = f"{readers.uri(key, there)}#sha256={cached.hashes.sha256}"
-        _log.info("Everybody can load %s from %s", identifier, uri)
-        return dataclasses.replace(receipt, uri=uri)
-
-    # uploading
-
-    def _keep(
-        self,
-        key: str,
-        path: Path,
-        identifier: str,
-        prefix: str | None,
-        content_digest: str | None,
-        replace: bool | None,
-    ) -> Receipt:
-        """Make the file at ``path`` a new version of ``key``, unless it is the newest already."""
-        source = self._hashed(path, key)
-        versioned = functools.cache(lambda: answers.keeps_versions(self.files))  # a request, which is not always needed
-        newest = self._look(key, versioned)
-        if newest is None:
-            self._refuse_other_case(key)
-        else:
-            self._refuse_other_name(newest, key, identifier, prefix)
-            if _is_same(newest, source, content_digest) and self._is_whole(key, newest):
-                self._tell("The same is the newest already: %s in", identifier)
-                return self._receipt_of(newest, key, identifier, source)
-        public = self._visible_as_asked(identifier)
-        metadata = record(
-            identifier=identifier,
-            assembly_prefix=prefix,
-            sha1=source.sha1,
-            sha256=source.sha256,
-            size=source.size,
-            content_digest=content_digest,
-        )
-        if versioned():
-            version_id = answers.put(self.files, key, source, metadata=metadata, if_absent=False)
-        elif newest is None:
-            version_id = answers.put(self.files, key, source, metadata=metadata, if_absent=True)
-        else:
-            version_id = self._replace(key, identifier, newest, source, metadata, replace)
-        receipt = self._receipt(key, identifier, version_id, source, content_digest, datetime.now(UTC))
-        self.receipts.write(receipt)
-        self._tell("Uploaded %s to", identifier)
-        if self.settings.visibility == "public" and public is None:
-            readers, there = publish(self.files, key, version_id, Hashes(source.sha1, source.sha256, source.size))
-            _log.info("Everybody can read %s as %s", identifier, readers.uri(key, there))
-        return receipt
-
-    def _visible_as_asked(self, what: str) -> bool | None:
-        """Return whether the place itself is public; refuse one that is more visible than the settings ask for."""
-        public = retrying(self.files.place_is_public)
-        if public and self.settings.visibility == "private":
-            raise ConfigError(
-                f"{self.address} is public, and store {self.name!r} asks for private uploads: everybody could read "
-                f"{what} at once",
-                hint="Write visibility: public for this store in storage.yaml, or choose a place that is private.",
-            )
-        if public is False and self.settings.visibility == "public":
-            _log.warning("%s is private until publish_store is called, and so is %s", self.address, what)
-        return public
-
-    def _look(self, key: str, versioned: Callable[[], bool]) -> Version | None:
-        """Return the newest version, None if there is none; where that cannot be seen, only if nothing can be lost."""
-        try:
-            newest = retrying(lambda: answers.newest(self.files, key))
-        except AccessDenied as error:
-            if not versioned() and not self.files.creates_safely():
-                raise
-            _log.info("Whether there is a %s in %s cannot be seen (%s)", key, self.address, error)
-            return None
-        if newest is None and not versioned():
-            with contextlib.suppress(AccessDenied, NotSupported):  # one that was deleted may have left older ones
-                newest = next(iter(retrying(lambda: answers.versions(self.files, key))), None)
-        return newest
-
-    def _replace(
-        self,
-        key: str,
-        identifier: str,
-        newest: Version,
-        source: Source,
-        metadata: Mapping[str, str],
-        replace: bool | None,
-    ) -> str | None:
-        """Write over what is there, on a host without versions, after it was kept in another place."""
-        held = newest.sha256 or newest.etag or "unknown"
-        message = f"{identifier} is in {self.address} with other bytes ({held}), and this host keeps no versions"
-        if not (self.settings.replace if replace is None else replace):
-            raise AlreadyExists(
-                message,
-                hint="Turn on versioning there; or give replace=True (--replace), which keeps the old bytes loadable "
-                "by their hash; or choose another identifier."
-                if self.files.replaces()
-                else "Turn on versioning there, so that nothing is lost, or choose another identifier.",
-            )
-        if not self.files.replaces():
-            raise NotSupported(f"{message}: they would be lost", hint="Choose another identifier.")
-        lost = [newest]
-        if newest.version_id not in (None, "null"):  # versions kept earlier stay; what came before or after them not
-            older = retrying(lambda: answers.versions(self.files, key))
-            lost += [version for version in older if version.version_id == "null"]
-        with self.cache.scratch() as folder:
-            for version in lost:
-                keep(self.files, key, version, folder / "old")
-        return answers.replace(self.files, key, source, metadata=metadata, seen=newest)
-
-    def _tell(self, done: str, identifier: str) -> None:
-        """Log which store and which configuration an upload used; the store nobody configured is a warning."""
-        implicit = self._entry.implicit is not None
-        only = "stored on this computer only; " if implicit else ""
-        level = logging.WARNING if implicit else logging.INFO
-        _log.log(level, f"{done} store %r, %s (%s%s)", identifier, self.name, self.address, only, self._entry.origin)
-
-    def _is_whole(self, key: str, version: Version) -> bool:
-        """Whether a version that is a file of this computer still has its bytes; others are believed."""
-        with disk_errors(f"read {key}"):
-            local = answers.local_file(self.files, key, version.version_id)
-            return local is None or self.cache.verify(local[0]).hashes.sha256 == version.sha256
-
-    def _hashed(self, path: Path, key: str) -> Source:
-        try:
-            size = path.stat().st_size
-            sent = 0
-
-            def progress(count: int) -> None:
-                nonlocal sent
-                sent += count
-                if self.progress:
-                    self.progress(key, sent, size)
-
-            return Source.of(path, progress)
-        except OSError as error:
-            raise from_os_error(error, f"read {path.name}") from error
-
-    def _refuse_other_name(self, newest: Version, key: str, identifier: str, prefix: str | None) -> None:
-        """Refuse a second name for one file."""
-        recorded = (newest.identifier, newest.assembly_prefix)
-        if None in recorded or prefix is None or recorded == (identifier, prefix):
-            return
-        raise IdentifierCollision(
-            f"{identifier!r} would be kept as {key}, which holds {newest.identifier!r} in {self.address}",
-            hint="Choose another identifier, or upload under the name that is there.",
-        )
-
-    def _refuse_other_case(self, key: str) -> None:
-        """Refuse a name that differs from an existing one in case only: some hosts keep one of them."""
-        try:
-            others = retrying(lambda: answers.differing_in_case(self.files, key))
-        except (AccessDenied, NotSupported) as error:
-            _log.info("Names that differ in case only cannot be seen in %s (%s)", self.address, error)
-            return
-        if others:
-            raise IdentifierCollision(
-                f"{key} differs from {others[0]}, which is in {self.address}, in case only",
-                hint="Choose another identifier, or upload under the name that is there.",
-            )
-
-    def _receipt_of(self, version: Version, key: str, identifier: str, source: Source) -> Receipt:
-        """Return the receipt of a version that is there already, from its writing or made anew."""
-        for receipt in self.receipts.of(key):
-            if (receipt.address, receipt.version_id) == (self.address, version.version_id):
-                return receipt
-        known = Source(source.path, version.size or source.size, version.sha1 or "", version.sha256 or "")
-        created = version.created or datetime.now(UTC)
-        receipt = self._receipt(key, identifier, version.version_id, known, version.content_digest, created)
-        self.receipts.write(receipt)
-        return receipt
-
-    def _receipt(
-        self,
-        key: str,
-        identifier: str,
-        version_id: str | None,
-        source: Source,
-        content_digest: str | None,
-        created: datetime,
-    ) -> Receipt:
-        return Receipt(
-            identifier=identifier,
-            store=self.name,
-            address=self.address,
-            key=key,
-            version_id=version_id,
-            sha1=source.sha1,
-            sha256=source.sha256,
-            size=source.size,
-            content_digest=content_digest,
-            created=created,
-            uri=f"{self.files.uri(key, version_id)}#sha256={source.sha256}",
-        )
-
-    # loading
-
-    def _verified(
-        self,
-        identifier: str | Receipt,
-        *,
-        version_id: str | None,
-        sha1: str | None,
-        sha256: str | None,
-        assembly_prefix: str | None,
-        newest: bool,
-    ) -> tuple[str, Cached]:
-        pin, name = Pin(version_id, sha1, sha256), None
-        if isinstance(identifier, Receipt):
-            key, pin = check_file_name(identifier.key), self._receipt_pin(identifier, pin)
-        else:
-            key, name = assembly_key(identifier, self._prefix(assembly_prefix)), identifier
-        return key, self._file(key, pin, name, newest)
-
-    def _file(self, key: str, pin: Pin, identifier: str | None, newest: bool) -> Cached:
-        with self.explained():
-            return self._resolver().fetch(key, pin, identifier=identifier, newest=newest)
-
-    def _resolver(self) -> Resolver:
-        return Resolver(
-            self.files,
-            self.cache,
-            self.receipts,
-            self.name,
-            shared=self.settings.cache == "shared",
-            progress=self.progress,
-        )
-
-    def _receipt_pin(self, receipt: Receipt, pin: Pin) -> Pin:
-        if pin != Pin():
-            raise TypeError("A receipt is a pin already: give nothing else with it")
-        # another place's version id says nothing here
-        version_id = receipt.version_id if receipt.address == self.address else None
-        return Pin(version_id, receipt.sha1, receipt.sha256)
-
-    # both
-
-    def _prefix(self, assembly_prefix: str | None) -> str:
-        return self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
-
-    def _keys(self, prefix: str) -> list[str]:
-        return [key for key in retrying(lambda: answers.keys(self.files, prefix)) if not key.startswith(".")]
-
-    def _identifier(self, key: str, prefix: str) -> str:
-        """Return the identifier recorded with a key; what its name says where nothing was recorded."""
-        stem = key.removeprefix(prefix).removesuffix(".nc")
-        if "_" not in stem:  # no dot can have become an underscore
-            return stem
-        try:
-            newest = retrying(lambda: answers.newest(self.files, key))
-        except (AccessDenied, AssemblyNotFound):
-            newest = None
-        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
-        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
+        found = ["does not report that it keeps versions: changed bytes are refused"]
+        if host.replaces():
+            found.append(f"; with replace=True the old ones are kept under {FOLDER}/, loadable by their hash")
+        if not host.creates_safely():
+            found.append(". Of two simultaneous uploads of one name, one may be lost on this host")
+        return "".join(found)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Add to a refusal in this block what the settings know of it."""
+        """Add to a refusal in this block what the settings say about access."""
         try:
             yield
         except AccessDenied as error:
@@ -518,24 +116,140 @@ class FileStore(Store):
             unset = [
                 f"The environment variable {name}, named in {self._entry.origin}, is not set." for name in self._unset
             ]
-            error.hint = " ".join([*(told for told in unset if told not in hint), hint])
+            error.hint = " ".join([*(sentence for sentence in unset if sentence not in hint), hint])
             raise
 
+    # uploading and loading
 
-def _is_same(newest: Version, source: Source, content_digest: str | None) -> bool:
-    """Whether the newest version has this content, so that nothing need be uploaded."""
-    if newest.sha1 is None or newest.sha256 is None:
-        return False
-    if (newest.sha256, newest.size) == (source.sha256, source.size):
-        return True
-    return content_digest is not None and content_digest == newest.content_digest
+    def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
+        with self.explained():
+            return upload_assembly(self.parts, assembly, identifier, how)
 
+    def _upload_file(self, path: str | os.PathLike[str], name: str | None, replace: bool | None) -> Receipt:
+        with self.explained():
+            return upload_file(self.parts, path, name, replace)
 
-def _existing_file(path: str | os.PathLike[str]) -> Path:
-    file = Path(path)
-    with disk_errors(f"read {file}"):
-        if file.is_file():
-            return file
-        if file.exists():
-            raise StorageError(f"{file} is not a file", hint="Upload its files one by one, or pack them first.")
-    raise AssemblyNotFound(f"There is no file {file}")
+    def _verified(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        if isinstance(identifier, Receipt):
+            return identifier.key, self._fetch(identifier, pin)
+        key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
+        with self.explained():
+            return key, Loader(self.parts).fetch(key, pin, identifier)
+
+    def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
+        if isinstance(name, Receipt):
+            if pin.names_version:
+                raise TypeError("A receipt is a pin already: give nothing else with it")
+            # another location's version id means nothing here
+            version_id = name.version_id if name.address == self.address else None
+            pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
+            name = name.key
+        with self.explained():
+            return Loader(self.parts).fetch(check_file_name(name), pin)
+
+    # looking
+
+    def _versions(self, identifier: str, assembly_prefix: str | None) -> list[Version]:
+        return self._key_and_versions(identifier, assembly_prefix)[1]
+
+    def _key_and_versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
+        """Return the key that a name means, and its versions."""
+        host, keys = self.host, self._keys_of(name, assembly_prefix)
+        with self.explained():
+            for key in keys:
+                versions = host.versions(key)
+                present = {version.sha256 for version in versions}
+                versions += [version for version in replaced_versions(host, key) if version.sha256 not in present]
+                found = [version for version in versions if version.answers_to(name)]
+                if found:
+                    return key, found
+        return keys[0], []
+
+    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+        """Return the keys that a name may mean: an assembly's; else another file's, unless a prefix is given."""
+        key = assembly_key(name, self.parts.prefix(assembly_prefix))
+        return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
+
+    def _identifiers(self, assembly_prefix: str | None) -> list[str]:
+        prefix = self.parts.prefix(assembly_prefix)
+        with self.explained():
+            keys = [key for key in self.all_keys(prefix) if key.endswith(".nc")]
+            with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+                return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
+
+    def _identifier(self, key: str, prefix: str) -> str:
+        """Return the identifier recorded with a key; without a record, what its name says."""
+        stem = key.removeprefix(prefix).removesuffix(".nc")
+        if "_" not in stem:  # no dot can have become an underscore
+            return stem
+        try:
+            newest = self.host.newest(key)
+        except (AccessDenied, AssemblyNotFound):
+            newest = None
+        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
+        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
+
+    def _file_names(self, assembly_prefix: str | None) -> list[str]:
+        prefix = self.parts.prefix(assembly_prefix)
+        with self.explained():
+            return sorted(key for key in self.all_keys("") if not (key.startswith(prefix) and key.endswith(".nc")))
+
+    def all_keys(self, prefix: str) -> list[str]:
+        """Return the keys of all files for users that begin with ``prefix``."""
+        return [key for key in self.host.keys(prefix) if not key.startswith(".")]
+
+    # who may read
+
+    def _publish(self, identifier: str, pin: Pin) -> Receipt:
+        with self.explained():
+            check_publishes_alone(self.host, identifier)
+            key, version_id, cached = self.one_version(identifier, pin)
+            readers, there = publish(self.host, key, version_id, cached.digests)
+            receipt = self.parts.receipt(key, identifier, version_id, cached.digests, None, datetime.now(UTC))
+            uri = readers.cited(key, there, cached.digests.sha256)
+        _log.info("Anyone can load %s from %s", identifier, uri)
+        return dataclasses.replace(receipt, uri=uri)
+
+    def _unpublish(self, identifier: str, pin: Pin) -> None:
+        with self.explained():
+            readers_of(self.host)
+            if pin.names_version:
+                key, version_id, _ = self.one_version(identifier, pin)
+                unpublish(self.host, key, version_id)
+                return
+            key, versions = self._key_and_versions(identifier, pin.assembly_prefix)
+            if not versions:
+                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
+            for version in versions:
+                unpublish(self.host, key, version.version_id)
+
+    def _publish_store(self, confirm: str) -> None:
+        with self.explained():
+            publish_place(self.host, confirm)
+        _log.info("Anyone can read everything in %s", self.address)
+
+    def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
+        with self.explained():
+            key, version_id, cached = self.one_version(identifier, pin)
+            return f"{self.host.share(key, version_id, seconds)}#sha256={cached.digests.sha256}"
+
+    def one_version(self, identifier: str, pin: Pin) -> tuple[str, str | None, Cached]:
+        """Return the key of one version, its id, and its verified file: the newest, if the pin names none."""
+        missing: list[StorageError] = []
+        for key in self._keys_of(identifier, pin.assembly_prefix):
+            try:
+                return key, *self._own_version(key, identifier, pin)
+            except (AssemblyNotFound, AccessDenied) as error:
+                missing.append(error)
+        raise missing[0]
+
+    def _own_version(self, key: str, identifier: str, pin: Pin) -> tuple[str | None, Cached]:
+        loader, version_id = Loader(self.parts), pin.version_id
+        if pin.by_hash:
+            return loader.own_by_hash(key, pin)
+        if not version_id:
+            newest = self.host.newest(key)
+            if newest is None or not newest.answers_to(identifier):
+                raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
+            version_id = newest.version_id
+        return version_id, loader.own(key, version_id)

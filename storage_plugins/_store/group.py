@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from .._backend import answers
 from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
+from .._records import Cached, Pin
 from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
 from .file_store import FileStore
-from .load import Pin
-from .store import Store
+from .store import Store, UploadOptions
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import xarray as xr
 
     from .._config.config import StoreEntry
-    from .._copies.cache import Cached
 
 BACKEND = "group"
 _log = logging.getLogger(__name__)
@@ -63,157 +58,103 @@ class Group(Store):
         return {name: name == self._write for name in filter(None, [*self._names, self._write])}
 
     def promises(self) -> str:
-        """Say what the store that uploads go to promises."""
-        return (
-            "is for reading" if self._write is None else f"uploads go to {self._write!r}: {self._member().promises()}"
-        )
+        """Return what the store that uploads go to does with a name that is uploaded again."""
+        if self._write is None:
+            return "is read-only"
+        return f"uploads go to {self._write!r}: {self._member().promises()}"
 
-    def upload(
-        self,
-        assembly: xr.DataArray | str | os.PathLike[str],
-        identifier: str,
-        *,
-        extras: Mapping[str, xr.DataArray] | None = None,
-        assembly_prefix: str | None = None,
-        drop_attrs: Sequence[str] = (),
-        replace: bool | None = None,
-    ) -> Receipt:
-        """Keep an assembly in the store that ``write:`` names; see `Store.upload`."""
-        return self._member().upload(
-            assembly,
-            identifier,
-            extras=extras,
-            assembly_prefix=assembly_prefix,
-            drop_attrs=drop_attrs,
-            replace=replace,
-        )
+    def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
+        return self._member()._upload(assembly, identifier, how)
 
-    def upload_file(
-        self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
-    ) -> Receipt:
-        """Keep any file in the store that ``write:`` names; see `Store.upload_file`."""
-        return self._member().upload_file(path, name, replace=replace)
+    def _upload_file(self, path: str | os.PathLike[str], name: str | None, replace: bool | None) -> Receipt:
+        return self._member()._upload_file(path, name, replace)
 
-    def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
+    # looking
+
+    def _versions(self, identifier: str, assembly_prefix: str | None) -> list[Version]:
         """Return the versions in all members, newest first; the same bytes once, as the first member has them."""
         found: dict[Any, Version] = {}
-        for versions in self._each(lambda member: member.versions(identifier, assembly_prefix=assembly_prefix)):
+        for versions in self._each(lambda member: member._versions(identifier, assembly_prefix)):
             for version in versions:
                 found.setdefault(version.sha256 or version, version)
         return sorted(found.values(), key=lambda version: version.created or _EARLY, reverse=True)
 
-    def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the identifiers in all members that can be listed, sorted."""
-        return self._union(lambda member: member.identifiers(assembly_prefix=assembly_prefix))
+    def _identifiers(self, assembly_prefix: str | None) -> list[str]:
+        return self._union(lambda member: member._identifiers(assembly_prefix))
 
-    def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the names of all other files in all members that can be listed, sorted."""
-        return self._union(lambda member: member.file_names(assembly_prefix=assembly_prefix))
+    def _file_names(self, assembly_prefix: str | None) -> list[str]:
+        return self._union(lambda member: member._file_names(assembly_prefix))
 
-    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
-        """Make one version readable by everybody, copied into the member whose ``visibility`` is public.
+    # who may read
 
-        Without such a member, the one that uploads go to opens it in its place. See `Store.publish`.
+    def _publish(self, identifier: str, pin: Pin) -> Receipt:
+        """Publish a copy in the member whose ``visibility`` is public.
+
+        Without such a member, the one that uploads go to publishes it.
         """
         public = self._public()
         if public is None:
-            return self._member().publish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
-        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
-        if version_id:  # the same number may mean another one in each member: begin where uploads go
+            return self._member()._publish(identifier, pin)
+        pin = dataclasses.replace(pin, assembly_prefix=self._prefix(pin))
+        if pin.names_version:  # the same number may mean another one in each member: begin where uploads go
             names = dict.fromkeys(filter(None, [self._write, *self._names]))
-            cached = self._first(lambda member: member._one(identifier, version_id, prefix)[2], names)
+            cached = self._first(lambda member: member.one_version(identifier, pin)[2], names)
         else:
-            _, cached = self._verified(
-                identifier, version_id=None, sha1=None, sha256=None, assembly_prefix=prefix, newest=True
-            )
-        copy = public.upload(cached.path, identifier, assembly_prefix=prefix)
-        return public.publish(identifier, version_id=copy.version_id, assembly_prefix=prefix)
+            _, cached = self._verified(identifier, dataclasses.replace(pin, newest=True))
+        copy = public.upload(cached.path, identifier, assembly_prefix=pin.assembly_prefix)
+        return public._publish(identifier, Pin(copy.version_id, assembly_prefix=pin.assembly_prefix))
 
-    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
-        """Make it private again in the member that `publish` opens it in; see `Store.unpublish`."""
-        member = self._public() or self._member()
-        member.unpublish(identifier, version_id=version_id, assembly_prefix=assembly_prefix)
+    def _unpublish(self, identifier: str, pin: Pin) -> None:
+        (self._public() or self._member())._unpublish(identifier, pin)
 
-    def share(
-        self,
-        identifier: str,
-        *,
-        expires: str | int | timedelta = "7d",
-        version_id: str | None = None,
-        assembly_prefix: str | None = None,
-    ) -> str:
-        """Return a link to one version for some time, from the first member that has it; see `Store.share`."""
-        return self._first(
-            lambda member: member.share(
-                identifier, expires=expires, version_id=version_id, assembly_prefix=assembly_prefix
-            )
+    def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
+        """Return a link from the first member that has it."""
+        return self._first(lambda member: member._share(identifier, pin, seconds))
+
+    # loading
+
+    def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
+        if isinstance(name, Receipt):
+            return self._first(lambda member: member._fetch(name, pin))
+        return self._found(
+            lambda member, pin: member._fetch(name, pin), lambda member: member.host.newest(name), name, None, pin
         )
 
-    def fetch(
-        self,
-        name: str | Receipt,
-        *,
-        version_id: str | None = None,
-        sha1: str | None = None,
-        sha256: str | None = None,
-        newest: bool = False,
-    ) -> Path:
-        """Return the path of a verified local copy of a file; see `Store.fetch`."""
-
-        def fetch(member: FileStore, target: str | Receipt, **pin: Any) -> Path:
-            return member.fetch(target, **pin)
-
-        def newest_of(member: FileStore) -> Version | None:
-            return answers.newest(member.files, str(name))
-
-        key = name.key if isinstance(name, Receipt) else name
-        return self._found(fetch, newest_of, name, key, None, Pin(version_id, sha1, sha256), newest)
-
-    def _verified(
-        self,
-        identifier: str | Receipt,
-        *,
-        version_id: str | None,
-        sha1: str | None,
-        sha256: str | None,
-        assembly_prefix: str | None,
-        newest: bool,
-    ) -> tuple[str, Cached]:
-        def verified(member: FileStore, target: str | Receipt, **pin: Any) -> tuple[str, Cached]:
-            given = {"version_id": None, "sha1": None, "sha256": None, "newest": False, **pin}
-            return member._verified(target, assembly_prefix=assembly_prefix, **given)
-
-        def newest_of(member: FileStore) -> Version | None:
-            return next(iter(member.versions(str(identifier), assembly_prefix=prefix)), None)
-
-        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
-        key = identifier.key if isinstance(identifier, Receipt) else assembly_key(identifier, prefix)
-        name = None if isinstance(identifier, Receipt) else identifier
-        return self._found(verified, newest_of, identifier, key, name, Pin(version_id, sha1, sha256), newest)
+    def _verified(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        if isinstance(identifier, Receipt):
+            return self._first(lambda member: member._verified(identifier, pin))
+        return self._found(
+            lambda member, pin: member._verified(identifier, pin),
+            lambda member: next(iter(member._versions(identifier, self._prefix(pin))), None),
+            assembly_key(identifier, self._prefix(pin)),
+            identifier,
+            pin,
+        )
 
     def _found(
         self,
-        load: Callable[..., T],
+        load: Callable[[FileStore, Pin], T],
         newest_of: Callable[[FileStore], Version | None],
-        target: str | Receipt,
         key: str,
         identifier: str | None,
         pin: Pin,
-        newest: bool,
     ) -> T:
         """Return what the first member has; without a pin, of the newest receipt, else of the newest version of all."""
-        given = {"version_id": pin.version_id, "sha1": pin.sha1, "sha256": pin.sha256}
-        if isinstance(target, Receipt) or pin != Pin():
-            return self._first(lambda member: load(member, target, **given))
-        if not newest:
+        if pin.names_version:
+            return self._first(lambda member: load(member, pin))
+        if not pin.newest:
             for entry in self._receipts.latest(key, identifier):
-                pinned = functools.partial(load, target=target, sha1=entry.sha1, sha256=entry.sha256)
-                return self._first(pinned)
+                known = dataclasses.replace(pin, sha1=entry.sha1, sha256=entry.sha256)
+                return self._first(lambda member: load(member, known))  # noqa: B023
+        newest = dataclasses.replace(pin, newest=True)
         found: list[tuple[datetime, FileStore]] = []
         self._each(lambda member: found.extend((v.created or _EARLY, member) for v in [newest_of(member)] if v))
         if not found:
-            return self._first(lambda member: load(member, target, newest=True))  # which says why
-        return load(max(found, key=lambda place: place[0])[1], target, newest=True)
+            return self._first(lambda member: load(member, newest))  # which says why
+        return load(max(found, key=lambda place: place[0])[1], newest)
+
+    def _prefix(self, pin: Pin) -> str:
+        return self.settings.assembly_prefix if pin.assembly_prefix is None else pin.assembly_prefix
 
     def _first(self, attempt: Callable[[FileStore], T], names: Iterable[str] | None = None) -> T:
         """Return what the first member gives that has an answer; else raise what says most."""
@@ -253,7 +194,7 @@ class Group(Store):
         """Return a member, opened at its first use; None: the one that uploads go to."""
         name = name or self._write
         if name is None:
-            raise NotSupported(f"The group {self.name!r} is for reading", hint="Say where uploads go: write: NAME.")
+            raise NotSupported(f"The group {self.name!r} is read-only", hint="Set where uploads go: write: NAME.")
         if name not in self._members:
             member = self._open(name)
             if not isinstance(member, FileStore):

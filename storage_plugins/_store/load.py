@@ -1,7 +1,7 @@
 """Which bytes a load means: a pin is resolved to one verified local file.
 
 With a hash, the hash is the identity and ``version_id`` a hint; the places are tried in the order of
-`Resolver.fetch`. The rules, with their reasons, are in ``docs/pins.md``.
+`Loader.fetch`. The rules, with their reasons, are in ``docs/pins.md``.
 """
 
 from __future__ import annotations
@@ -9,74 +9,30 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from .._backend import answers
-from .._backend.operations import FileOperations
-from .._backend.transfer import Hashes, download, retrying
-from .._copies.cache import Cache, Cached
-from .._copies.receipts import ImportedPin, Receipts
+from .._copies.receipts import ImportedPin
+from .._identifiers import assembly_key
+from .._records import Cached, Digests, Pin
 from ..atomic import disk_errors
 from ..errors import (
     AccessDenied,
     AssemblyNotFound,
     IntegrityError,
     InvalidPin,
+    NotSupported,
     PluginError,
     StorageError,
     StoreUnavailable,
 )
 from ..protocol import Receipt, Version
-from .replaced import kept_key, kept_versions
+from .parts import Parts
+from .replaced import replaced_key, replaced_versions
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
-_LENGTHS = {"sha1": 40, "sha256": 64}
+_NOTHING = Pin()
 Place = tuple[str, str | None]  # key and version id
-
-
-@dataclasses.dataclass(frozen=True)
-class Pin:
-    """What the caller said of the version wanted. Nothing said: the newest.
-
-    Raises:
-        InvalidPin: a hash that is none.
-    """
-
-    version_id: str | None = None
-    sha1: str | None = None
-    sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("version_id", "sha1", "sha256"):
-            value = getattr(self, field)
-            if value is not None and not isinstance(value, str):
-                raise InvalidPin(f"{field} is a str, not {type(value).__name__}: {value!r}")
-            object.__setattr__(self, field, value or None)  # an empty string pins nothing
-        for field, length in _LENGTHS.items():
-            value = getattr(self, field)
-            if value is None:
-                continue
-            if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
-                raise InvalidPin(
-                    f"{field}={value!r} is no {field}: it has {length} hexadecimal digits",
-                    hint="Copy it from the upload's receipt.",
-                )
-            object.__setattr__(self, field, value.lower())
-
-    @property
-    def by_hash(self) -> bool:
-        """Whether a hash was given."""
-        return bool(self.sha1 or self.sha256)
-
-    def fits(self, other: Hashes | Receipt | ImportedPin | Version) -> bool:
-        """Whether every hash given is the one of ``other``."""
-        return self.sha1 in (None, other.sha1) and self.sha256 in (None, other.sha256)
-
-    def __str__(self) -> str:
-        given = ((field, getattr(self, field)) for field in ("version_id", "sha1", "sha256"))
-        return ", ".join(f"{field} {value}" for field, value in given if value) or "the newest version"
 
 
 @dataclasses.dataclass
@@ -84,31 +40,20 @@ class _Search:
     """What was learnt in the search of one hash: which versions were tried, and what those read turned out to be."""
 
     tried: set[Place] = dataclasses.field(default_factory=set)
-    found: dict[Place, Hashes] = dataclasses.field(default_factory=dict)
+    found: dict[Place, Digests] = dataclasses.field(default_factory=dict)
+    certain: set[Place] = dataclasses.field(default_factory=set)  # of which a receipt says that they fit
     denied: AccessDenied | None = None
-    broken: IntegrityError | None = None
+    damaged: IntegrityError | None = None
 
 
-@dataclasses.dataclass
-class Resolver:
-    """Finds the file that a pin of one key means, in one store.
+class Loader:
+    """Finds the file that a pin means, in one store."""
 
-    Attributes:
-        files: the store's files.
-        cache, receipts: where to look first.
-        store: the store's name, for messages.
-        shared: whether copies of what needed credentials may go to a shared cache.
-        progress: told bytes done and in all (None: unknown), for each download.
-    """
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._host = parts, parts.host
+        self._cache, self._receipts = parts.cache, parts.receipts
 
-    files: FileOperations
-    cache: Cache
-    receipts: Receipts
-    store: str
-    shared: bool = False
-    progress: Callable[[str, int, int | None], None] | None = None
-
-    def fetch(self, key: str, pin: Pin, *, identifier: str | None = None, newest: bool = False) -> Cached:
+    def fetch(self, key: str, pin: Pin, identifier: str | None = None) -> Cached:
         """Return the verified local file that ``pin`` means.
 
         With a hash, in this order: the cache; a receipt with that hash, giving this store's own version
@@ -116,10 +61,10 @@ class Resolver:
         first, at most eight of them. The first bytes with the hash win.
 
         With a version id alone: this store's version of that id, or the one that receipts name; an
-        error if those are different bytes. With nothing: the newest receipt, or, with ``newest`` or
+        error if those are different bytes. With nothing: the newest receipt, or, with ``pin.newest`` or
         without receipts, the store's newest version of ``identifier``.
 
-        An imported pin counts as a receipt that knows a sha1 and no date; see `Receipts.latest`.
+        An imported pin counts as a receipt that has a sha1 and no date; see `Receipts.latest`.
 
         Raises:
             AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
@@ -130,14 +75,14 @@ class Resolver:
             found = self._by_version(key, pin.version_id)
             if found is not None:
                 return found
-        return self._unpinned(key, identifier, newest)
+        return self._unpinned(key, identifier, pin.newest)
 
     def own(self, key: str, version_id: str | None) -> Cached:
-        """Return what this store itself calls so, whatever bears that id elsewhere. None: its newest."""
-        for receipt in self.receipts.of(key):
-            if version_id and (receipt.address, receipt.version_id) == (self.files.address, version_id):
+        """Return this store's own version of that id, whatever has the id elsewhere. None: its newest."""
+        for receipt in self._receipts.of(key):
+            if version_id and (receipt.address, receipt.version_id) == (self._host.address, version_id):
                 return self._by_hash(key, Pin(version_id, sha256=receipt.sha256))
-        found, version = self._read(key, key, version_id)
+        found, version = self._read(key, (key, version_id))
         self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
         return found
@@ -145,24 +90,35 @@ class Resolver:
     # with a hash
 
     def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
-        cached = self.cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
-        if cached is not None:
-            return cached
+        cached = self._cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
+        return cached if cached is not None else self._found_by_hash(key, pin, thorough)[1]
+
+    def own_by_hash(self, key: str, pin: Pin) -> tuple[str | None, Cached]:
+        """Return the id of this store's own version with a hash, and its verified file."""
+        (found_key, version_id), found = self._found_by_hash(key, pin, thorough=True)
+        if found_key != key:
+            raise NotSupported(
+                f"{self._parts.named(key)}: the version with {pin} was replaced, and only the newest can be shared"
+            )
+        return version_id, found
+
+    def _found_by_hash(self, key: str, pin: Pin, thorough: bool) -> tuple[Place, Cached]:
+        """Return where in the store the bytes with a hash are, and their verified file."""
         search = _Search()
         for place in self._places(key, pin, search, thorough):
             if place in search.tried:
                 continue
             search.tried.add(place)
-            found = self._attempt(key, place, search)
-            if found is not None and pin.fits(found.hashes):
+            found = self._attempt(key, place, pin, search)
+            if found is not None and pin.fits(found.digests):
                 if pin.version_id not in (None, "null", place[1]):
                     _log.warning(
                         "%s has no version %s with the pinned hash; loaded the bytes with that hash, version %s",
-                        self._name(key),
+                        self._parts.named(key),
                         pin.version_id,
                         place[1],
                     )
-                return found
+                return place, found
         raise self._not_found(key, pin, search)
 
     def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[Place]:
@@ -171,65 +127,68 @@ class Resolver:
         Records are hints that may be wrong, so a thorough search ends with the versions that are
         described as something else.
         """
-        known = [entry for entry in self.receipts.known(key) if pin.fits(entry)]
+        known = [entry for entry in self._receipts.known(key) if pin.fits(entry)]
         for entry in known:
-            if entry.address == self.files.address:
+            if entry.address == self._host.address:
+                search.certain.add((key, entry.version_id))
                 yield key, entry.version_id
         if pin.version_id:
             yield key, pin.version_id
         sha256 = pin.sha256 or next((entry.sha256 for entry in known if entry.sha256), None)
         try:
-            versions = retrying(lambda: answers.versions(self.files, key))
+            versions = self._host.versions(key)
         except (StoreUnavailable, PluginError):
             raise
         except StorageError as error:
-            _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
+            _log.info("The versions of %s cannot be listed (%s)", self._parts.named(key), error)
             yield key, None  # its newest version can perhaps be read all the same
             if sha256 is not None:
-                yield from self._kept(key, pin, sha256)
+                yield from self._replaced(key, pin, sha256)
             return
         described = [version for version in versions if version.sha1 or version.sha256]
         matching = [version for version in described if pin.fits(version)]
         yield from ((key, version.version_id) for version in matching[:_MOST_DOWNLOADS])
-        yield from self._kept(key, pin, sha256)
+        yield from self._replaced(key, pin, sha256)
         rest = [version for version in versions if version not in described]
         if thorough:
             rest += [version for version in described if version not in matching]
         untried = ((key, version.version_id) for version in rest if (key, version.version_id) not in search.tried)
         yield from itertools.islice(untried, max(0, _MOST_DOWNLOADS - len(matching)))
 
-    def _kept(self, key: str, pin: Pin, sha256: str | None) -> Iterator[Place]:
+    def _replaced(self, key: str, pin: Pin, sha256: str | None) -> Iterator[Place]:
         """Yield where an upload put what it replaced on a host without versions."""
-        if not self.files.replaces():
+        if not self._host.replaces():
             return
         if sha256 is None:
-            sha256 = next((old.sha256 for old in kept_versions(self.files, key) if pin.fits(old)), None)
+            sha256 = next((old.sha256 for old in replaced_versions(self._host, key) if pin.fits(old)), None)
         if sha256 is not None:
-            yield kept_key(key, sha256), None
+            yield replaced_key(key, sha256), None
 
-    def _attempt(self, key: str, place: Place, search: _Search) -> Cached | None:
-        """Read one version; None, and noted in ``search``, where it cannot be had."""
+    def _attempt(self, key: str, place: Place, pin: Pin, search: _Search) -> Cached | None:
+        """Read one version; None, and noted in ``search``, where that is not possible."""
         try:
-            found, _ = self._read(key, *place)
+            # "null", and no id at all, may be other bytes by now
+            certain = place in search.certain and place[1] not in (None, "null")
+            found, _ = self._read(key, place, pin, certain=certain)
         except AssemblyNotFound:
             return None
         except AccessDenied as error:
             search.denied = error
             return None
         except IntegrityError as error:
-            search.broken = error
+            search.damaged = error
             return None
-        search.found[place] = found.hashes
+        search.found[place] = found.digests
         return found
 
     def _not_found(self, key: str, pin: Pin, search: _Search) -> Exception:
         if search.denied is not None:
             return search.denied
-        if search.broken is not None:
-            return search.broken
+        if search.damaged is not None:
+            return search.damaged
         if not search.found:
             return AssemblyNotFound(
-                f"{self._name(key)}: no version with {pin}",
+                f"{self._parts.named(key)}: no version with {pin}",
                 hint="See what is there with `storage-plugins ls` and `storage-plugins versions`.",
             )
         got = ", ".join(
@@ -237,7 +196,7 @@ class Resolver:
             for (_, version_id), hashes in search.found.items()
         )
         return IntegrityError(
-            f"{self._name(key)}: expected {pin}, got {got}",
+            f"{self._parts.named(key)}: expected {pin}, got {got}",
             hint="Compare the pin with the upload's receipt, or ask whoever gave it to you.",
         )
 
@@ -245,45 +204,45 @@ class Resolver:
 
     def _by_version(self, key: str, version_id: str) -> Cached | None:
         """Return what the version id means; None if it is the "null" that pins nothing here."""
-        known = [entry for entry in self.receipts.known(key) if entry.version_id == version_id]
+        known = [entry for entry in self._receipts.known(key) if entry.version_id == version_id]
         here = [entry for entry in known if self._is_here(entry)]
         claims = [(_where(entry), entry) for entry in known]
         if known:
             _agree(key, version_id, claims)
         if here:
-            return self._by_hash(key, _hashes(here[0], version_id))
+            return self._by_hash(key, Pin.of(here[0], version_id))
         try:
-            found, version = self._read(key, key, version_id)
+            found, version = self._read(key, (key, version_id))
         except AssemblyNotFound:
             if known:
-                return self._by_hash(key, _hashes(known[0]))
+                return self._by_hash(key, Pin.of(known[0]))
             if version_id == "null":
                 return None
             raise
         except StoreUnavailable:
-            cached = self.cache.find(key, sha1=known[0].sha1, sha256=known[0].sha256) if known else None
+            cached = self._cache.find(key, sha1=known[0].sha1, sha256=known[0].sha256) if known else None
             if cached is None:
                 raise
             return cached
         self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
-        _agree(key, version_id, [*claims, (repr(self.store), found.hashes)])
+        _agree(key, version_id, [*claims, (repr(self._parts.name), found.digests)])
         return found
 
     # without a pin
 
     def _unpinned(self, key: str, identifier: str | None, newest: bool) -> Cached:
         if not newest:
-            latest = self.receipts.latest(key, identifier)
+            latest = self._receipts.latest(key, identifier)
             here = [entry for entry in latest if self._is_here(entry)]
             for entry in [*here[:1], *latest[:1]]:
                 try:
-                    found = self._by_hash(key, _hashes(entry), thorough=bool(here))
+                    found = self._by_hash(key, Pin.of(entry), thorough=bool(here))
                 except (AssemblyNotFound, IntegrityError):
                     if here:
                         raise
                     break  # uploaded to another store only: what is here is for this one to say
-                _log.info("%s without a pin: took %s", self._name(key), _described(entry))
+                _log.info("%s without a pin: took %s", self._parts.named(key), _described(entry))
                 return found
         try:
             return self._newest(key, identifier)
@@ -294,22 +253,22 @@ class Resolver:
 
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""
-        found, version = self._read(key, key, None)
+        found, version = self._read(key, (key, None))
         if identifier is not None and not version.answers_to(identifier):
-            others = retrying(lambda: answers.versions(self.files, key))
+            others = self._host.versions(key)
             mine = next((other for other in others if other.answers_to(identifier)), None)
             if mine is None:
                 raise AssemblyNotFound(
-                    f"{self._name(key)} holds {version.identifier!r}, not {identifier!r}",
+                    f"{self._parts.named(key)} holds {version.identifier!r}, not {identifier!r}",
                     hint="Two names that differ in . and _ only share a file name.",
                 )
-            found, version = self._read(key, key, mine.version_id)
+            found, version = self._read(key, (key, mine.version_id))
         self._check_record(key, found, version)
         return found
 
     def _is_here(self, entry: Receipt | ImportedPin) -> bool:
         """Whether it is of this store. A pin whose source names no place is of whichever place is in use."""
-        return entry.address in (None, self.files.address)
+        return entry.address in (None, self._host.address)
 
     # one version
 
@@ -318,81 +277,78 @@ class Resolver:
         if version.sha256 or version.created:
             return version
         try:
-            versions = retrying(lambda: answers.versions(self.files, key))
+            versions = self._host.versions(key)
         except (StoreUnavailable, PluginError):
             raise
         except StorageError as error:
-            _log.info("The versions of %s cannot be listed (%s)", self._name(key), error)
+            _log.info("The versions of %s cannot be listed (%s)", self._parts.named(key), error)
             return version
         same = [listed for listed in versions if listed.version_id == version.version_id]
-        fitting = [listed for listed in same if listed.sha256 == found.hashes.sha256]  # racing uploads may share an id
+        fitting = [listed for listed in same if listed.sha256 == found.digests.sha256]  # racing uploads may share an id
         return (fitting or same or [version])[0]
 
     def _check_id(self, key: str, wanted: str | None, got: Version) -> None:
         """Without a hash to go by, an answer that says it is another version is not taken for the one asked for."""
         if wanted and got.version_id not in (None, wanted):
-            raise IntegrityError(f"{self._name(key)}: asked for version {wanted}, got version {got.version_id}")
+            raise IntegrityError(f"{self._parts.named(key)}: asked for version {wanted}, got version {got.version_id}")
 
     def _check_record(self, key: str, found: Cached, version: Version) -> None:
-        """Without a hash to go by, bytes must be those recorded at their upload, where that was done."""
-        if version.sha256 not in (None, found.hashes.sha256):
-            raise IntegrityError(
-                f"{self._name(key)} was damaged: expected sha256 {version.sha256}, as recorded at its upload, "
-                f"got {found.hashes.sha256}",
-                hint="Load an earlier version, and tell whoever looks after the store.",
-            )
+        """Without a hash to go by, bytes must be those recorded at their upload, of this very file."""
+        if version.sha256 not in (None, found.digests.sha256):
+            raise self._damaged(key, f"expected sha256 {version.sha256}, got {found.digests.sha256}")
+        if version.identifier is not None and version.assembly_prefix is not None:
+            of = assembly_key(version.identifier, version.assembly_prefix)
+            if of != key:
+                raise IntegrityError(
+                    f"{self._parts.named(key)}: version {version.version_id} belongs to {version.identifier!r} ({of})",
+                    hint="Check the version id. If it is right, report this to the author of the backend.",
+                )
 
-    def _read(self, name: str, key: str, version_id: str | None) -> tuple[Cached, Version]:
-        """Return one version's file, hashed, and its description. ``name`` is its file's in the cache.
+    def _damaged(self, key: str, how: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self._parts.named(key)} was damaged: {how}, as recorded at its upload",
+            hint="Load an earlier version, and inform the owner of the store.",
+        )
+
+    def _read(self, key: str, place: Place, pin: Pin = _NOTHING, *, certain: bool = False) -> tuple[Cached, Version]:
+        """Return one version's file, hashed, and its description. ``key`` is the file's name in the cache.
 
         Where the newest is asked for and its record names bytes in the cache, they are not read again.
         """
-        local = retrying(lambda: answers.local_file(self.files, key, version_id))
+        local = self._host.local_file(*place)
         if local is not None:
             path, version = local
-            with disk_errors(f"read {self._name(key)}"):
-                return self.cache.verify(path), version
+            with disk_errors(f"read {self._parts.named(key)}"):
+                return self._cache.verify(path), version
         held: list[Cached] = []
 
         def wanted(version: Version) -> bool:
-            if version_id is None and version.sha256:
-                held.extend(filter(None, [self.cache.find(name, sha256=version.sha256)]))
+            if place[1] is None and version.sha256:
+                held.extend(filter(None, [self._cache.find(key, sha256=version.sha256)]))
             return not held
 
-        report = self.progress
-        with self.cache.incoming(private=not self.shared) as (sink, path):
-            got = download(
-                self.files,
-                key,
-                version_id,
-                sink,
-                wanted=wanted,
-                progress=(lambda done, size: report(key, done, size)) if report else None,
+        shared = self._parts.settings.cache == "shared"
+        with self._cache.incoming(private=not shared) as (sink, path):
+            got = self._host.download(
+                *place, sink, pin=pin, certain=certain, wanted=wanted, progress=self._parts.reporting(key)
             )
-            if isinstance(got, Version):
-                return held[0], got
-            version, hashes, private = got
-            cached = self.cache.adopt(sink, path, hashes, name, private=private and not self.shared)
-        return cached, version
-
-    def _name(self, key: str) -> str:
-        return f"{key} in store {self.store!r} ({self.files.address})"
+            if got.digests is None:
+                return held[0], got.version
+            if got.contradiction is not None:
+                raise self._damaged(key, got.contradiction)
+            cached = self._cache.adopt(sink, path, got.digests, key, private=got.private and not shared)
+        return cached, got.version
 
 
-def _agree(key: str, version_id: str, claims: Sequence[tuple[str, Receipt | ImportedPin | Hashes]]) -> None:
+def _agree(key: str, version_id: str, claims: Sequence[tuple[str, Receipt | ImportedPin | Digests]]) -> None:
     """Raise InvalidPin unless all claims, each with where it is from, are of the same bytes."""
     hashes = [hash_ for _, hash_ in claims]
     if len({one.sha1 for one in hashes}) > 1 or len({one.sha256 for one in hashes} - {None}) > 1:
-        told = [f"{where} {f'sha256 {one.sha256}' if one.sha256 else f'sha1 {one.sha1}'}" for where, one in claims]
+        found = [f"{where} {f'sha256 {one.sha256}' if one.sha256 else f'sha1 {one.sha1}'}" for where, one in claims]
         raise InvalidPin(
-            f"Version {version_id} of {key} is not one thing: in {'; in '.join(dict.fromkeys(told))}",
-            hint="Say which one by its hash: load(…, sha1=…).",
+            f"Version {version_id} of {key} is ambiguous: in {'; in '.join(dict.fromkeys(found))}",
+            hint="Give its hash: load(…, sha1=…).",
         )
-
-
-def _hashes(entry: Receipt | ImportedPin, version_id: str | None = None) -> Pin:
-    """Return the pin of what a receipt or an imported pin is of."""
-    return Pin(version_id, sha256=entry.sha256) if entry.sha256 else Pin(version_id, sha1=entry.sha1)
 
 
 def _where(entry: Receipt | ImportedPin) -> str:

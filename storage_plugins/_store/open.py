@@ -1,7 +1,8 @@
-"""From a configuration, or a URI, to an open store."""
+"""From a configuration, or a URI, to an open store; and how an open store is pickled."""
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import functools
 import os
@@ -27,15 +28,21 @@ if TYPE_CHECKING:
 
 
 def open_store(name: str | None = None, *, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Store:
-    """Open a configured store. Nothing is requested from it yet.
+    """Open a configured store. No request is made yet.
 
     Args:
         name: its name under ``stores:``; None: STORAGE_PLUGINS_STORE, else the default.
         config: path of a ``storage.yaml``, or a mapping of the same shape; None: the one that is found.
 
     Raises:
-        ConfigError: no such store, or wrong settings; names file, line and the nearest right name.
-        PluginError: its backend is missing or broken; says what mends that.
+        ConfigError: no such store, or wrong settings; names file, line and the nearest valid name.
+        PluginError: its backend is missing or broken; says how to fix that.
+
+    Example:
+        >>> import storage_plugins, tempfile
+        >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+        >>> storage_plugins.open_store("lab", config={"stores": stores}).identifiers()
+        []
     """
     return open_entry(Config.open(config).entry(name))
 
@@ -60,6 +67,14 @@ def load(
         InvalidPin: the URI is malformed.
         PluginError: no installed backend understands it.
         and what ``Store.load`` raises.
+
+    Example:
+        >>> import storage_plugins, tempfile, xarray as xr
+        >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+        >>> store = storage_plugins.open_store(config={"stores": stores})
+        >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+        >>> storage_plugins.load(receipt.uri).values
+        array([1.5, 2. ])
     """
     from .. import codec
 
@@ -67,27 +82,29 @@ def load(
     try:
         parts = urlsplit(uri)
     except ValueError as error:
-        raise InvalidPin(f"{uri!r} is no URI: {error}") from error
+        raise InvalidPin(f"{uri!r} is not a URI: {error}") from error
     if not parts.scheme:
-        raise InvalidPin(f"{uri!r} is no URI: it begins with no scheme, such as s3:")
+        raise InvalidPin(f"{uri!r} is not a URI: it has no scheme such as s3:")
     hashes = {name: values[0] for name, values in parse_qs(parts.fragment).items() if name in ("sha1", "sha256")}
     if parts.fragment and not hashes:
-        raise InvalidPin(f"The part after # of {uri} holds no hash", hint="Copy the URI whole: …#sha256=…")
+        raise InvalidPin(f"The part after # of {uri} is not a hash", hint="Copy the whole URI: …#sha256=…")
     backend, locate = backend_for_uri(parts.scheme)
     try:
         location = locate(urlunsplit(parts._replace(fragment="")))
     except ValueError as error:
-        raise InvalidPin(f"{uri} is no {backend.name} address: {error}") from error
+        raise InvalidPin(f"{uri} is not an address of the backend {backend.name}: {error}") from error
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
     store = store_at(entry, Config.open(config))
-    fetch = functools.partial(
-        store.fetch,
-        location.key,
-        version_id=location.version_id,
-        sha1=hashes.get("sha1"),
-        sha256=hashes.get("sha256"),
-    )
+    fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]
     return codec.decode(fetch(), cls=cls, chunks=chunks, refetch=fetch)
+
+
+def _reduced(store: Store) -> tuple[Any, ...]:
+    return reopen, (portable(store._entry),)
+
+
+for _kind in (FileStore, Group, PlainStore):
+    copyreg.pickle(_kind, _reduced)
 
 
 def portable(entry: StoreEntry) -> dict[str, Any]:
@@ -155,15 +172,15 @@ def open_entry(entry: StoreEntry) -> Store:
 
 def _checked_files(files: FileOperations) -> FileOperations:
     if not isinstance(files, FileOperations):
-        raise TypeError(f"files= gave {type(files).__name__}, not a FileOperations")
+        raise TypeError(f"files= returned {type(files).__name__}, expected FileOperations")
     if not isinstance(files.address, str):
-        raise TypeError(f"address is {type(files.address).__name__}, not str; it is a property")
+        raise TypeError(f"address is {type(files.address).__name__}, expected str; it is a property")
     return files
 
 
 def _checked_store(store: AssemblyStore) -> AssemblyStore:
     if not isinstance(store, AssemblyStore):
-        raise TypeError(f"store= gave {type(store).__name__}, which has not both upload and load")
+        raise TypeError(f"store= returned {type(store).__name__}, which does not have both upload and load")
     return store
 
 
@@ -173,7 +190,9 @@ def _open_group(entry: StoreEntry) -> Group:
     assert isinstance(settings, GroupSettings)  # noqa: S101  for mypy
     for name in filter(None, [*settings.read, settings.write]):
         if name not in entry.others:
-            raise entry.error(f"there is no store {name!r} to be in the group", hint=nearest(name, list(entry.others)))
+            raise entry.error(
+                f"the group names the store {name!r}, which does not exist", hint=nearest(name, list(entry.others))
+            )
         if entry.others[name].backend == BACKEND:
             raise entry.error(f"{name!r} is a group itself", hint="Name its members instead.")
     return Group(entry, settings, lambda name: open_entry(entry.others[name]))
@@ -181,13 +200,13 @@ def _open_group(entry: StoreEntry) -> Group:
 
 def _cannot_open(entry: StoreEntry) -> NotSupported:
     return NotSupported(
-        f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public by itself",
-        hint="Leave visibility: out, and open the place to readers with the host's own tools.",
+        f"{entry.origin}, store {entry.name!r}: backend {entry.backend} cannot make uploads public",
+        hint="Remove visibility:, and make the location public with the host's own tools.",
     )
 
 
 def store_at(entry: StoreEntry, config: Config) -> Store:
-    """Return the store at the place of ``entry``: the configured one of the same address if there is, else this one."""
+    """Return the configured store with the address of ``entry``; without one, the store of ``entry`` itself."""
     wanted = open_entry(entry)
     for candidate in config.stores.values():
         if candidate.backend != entry.backend:
@@ -195,7 +214,7 @@ def store_at(entry: StoreEntry, config: Config) -> Store:
         try:
             store = open_entry(candidate)
         except (ConfigError, NotSupported, PluginError):
-            continue  # that entry's own trouble
+            continue  # a problem of that entry alone
         if store.address == wanted.address:
             return store
     return wanted

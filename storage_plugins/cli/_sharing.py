@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import AssemblyNotFound, NotSupported, StorageError
+from ..errors import StorageError
 from ._opening import near_names, on_store
 from ._options import example, prefix_option, together, version_options
 from ._output import print_json, say
@@ -34,43 +34,11 @@ def on_version(command: Callable[..., Any]) -> Callable[..., Any]:
         assembly_prefix: str | None,
         **rest: Any,
     ) -> Any:
+        version = {"version_id": version_id, "sha1": sha1, "sha256": sha256, "assembly_prefix": assembly_prefix}
         with near_names(store, name):
-            if sha1 or sha256:
-                version_id = _version_with(store, name, assembly_prefix, version_id, sha1, sha256)
-            version = {"version_id": version_id, "assembly_prefix": assembly_prefix}
             return command(store=store, name=name, version=version, **rest)
 
     return together(click.argument("name"), version_options, prefix_option)(on_store(with_version))
-
-
-def _version_with(
-    store: Store,
-    name: str,
-    assembly_prefix: str | None,
-    version_id: str | None,
-    sha1: str | None,
-    sha256: str | None,
-) -> str | None:
-    """Return the ID of the version with these hashes, by what was recorded at the uploads."""
-    from .._store.group import Group
-    from .._store.load import Pin
-
-    pin = Pin(version_id, sha1, sha256)
-    if isinstance(store, Group):
-        raise NotSupported(
-            f"A hash does not choose a version in the group {store.name!r}: its stores have their own version IDs",
-            hint="Name one store of the group with --store.",
-        )
-    versions = store.versions(name, assembly_prefix=assembly_prefix)
-    fitting = [one for one in versions if pin.fits(one) and pin.version_id in (None, one.version_id)]
-    if not fitting:
-        raise AssemblyNotFound(
-            f"{name} in {store.address}: no version is recorded with {pin}",
-            hint="`storage-plugins versions` lists the versions with their hashes.",
-        )
-    if fitting[0].version_id is None and fitting[0] is not versions[0]:
-        raise NotSupported(f"{name} in {store.address}: that version was replaced, and only the newest can be opened")
-    return fitting[0].version_id
 
 
 @click.command(epilog=example("storage-plugins publish Lab2026.rates"))

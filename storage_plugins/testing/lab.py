@@ -127,14 +127,7 @@ def is_file_store(store: Store) -> TypeGuard[FileStore]:
 
 def metadata_of(source: Source, key: str, identifier: str | None = None) -> dict[str, str]:
     """Return the metadata that the core would give with ``source``."""
-    return record(
-        identifier=identifier or key,
-        assembly_prefix=None,
-        sha1=source.sha1,
-        sha256=source.sha256,
-        size=source.size,
-        content_digest=None,
-    )
+    return record(identifier or key, None, source.digests, None)
 
 
 def keep(files: FileOperations, key: str, source: Source, *, if_absent: bool = False) -> str | None:
