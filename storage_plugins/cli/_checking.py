@@ -86,7 +86,7 @@ def _print(finding: Finding) -> None:
 
 def _print_rest(trial: Check) -> None:
     if trial.not_tried:
-        say(f"Not tested after that: {', '.join(trial.not_tried)}.")
+        say(f"Not tried after that: {', '.join(trial.not_tried)}.")
     if trial.earlier:
         say(f"From another check that is running or was stopped: {', '.join(trial.earlier)}.")
     for left in trial.left:
