@@ -16,13 +16,15 @@ import difflib
 import functools
 import importlib.metadata
 import importlib.util
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import parse_qs
 
 import pluggy
 
-from ..errors import PluginError
+from ..errors import InvalidPin, PluginError
 from .hints import DESCRIPTION, HOOK, IMPORT, see
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .operations import FileOperations
     from .settings import StoreSettings
 
+T = TypeVar("T")
 GROUP = "storage_plugins"
 NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a backend
 _spec = pluggy.HookspecMarker(GROUP)
@@ -53,8 +56,9 @@ class Backend:
     Attributes:
         name: what ``backend:`` says in the YAML.
         settings: the model of its settings.
-        files: makes the file operations from settings; the core does everything else.
-        store: makes a whole `AssemblyStore` from settings, for what is no store of files.
+        files: makes the file operations from settings; the core does everything else. A callable, or the
+            place of one, such as ``"package.module:Class"``, which is imported when a store is opened.
+        store: makes a whole `AssemblyStore` from settings, for a store that does not consist of files; likewise.
         requires: modules of its SDK, and ``install`` the pip requirement that brings them.
         schemes: URI schemes that ``locate`` understands.
         locate: takes a URI of these schemes apart; raises ValueError where it is malformed.
@@ -63,8 +67,8 @@ class Backend:
 
     name: str
     settings: type[StoreSettings]
-    files: Callable[[Any], FileOperations] | None = None
-    store: Callable[[Any], AssemblyStore] | None = None
+    files: Callable[[Any], FileOperations] | str | None = None
+    store: Callable[[Any], AssemblyStore] | str | None = None
     requires: tuple[str, ...] = ()
     install: str = ""
     schemes: tuple[str, ...] = ()
@@ -152,8 +156,8 @@ def find_backend(name: str) -> Backend:
     )
 
 
-def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
-    """Return the backend that understands URIs of ``scheme``, and its ``locate``; else raise PluginError."""
+def _backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
+    """Return the backend that claims URIs of ``scheme``, and its ``locate``; else raise PluginError."""
     claims = [plugin for plugin in installed() if plugin.backend is not None and scheme in plugin.backend.schemes]
     usable = [plugin.backend for plugin in claims if plugin.backend is not None and plugin.problem is None]
     if len(usable) > 1:
@@ -166,13 +170,54 @@ def backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
     raise PluginError(f"No installed backend understands {scheme}: addresses")
 
 
-def is_understood(uri: str) -> bool:
-    """Whether an installed backend can locate what a URI names."""
+def locate(uri: str) -> tuple[Backend, Location]:
+    """Return the backend that understands a URI without its hash, and where the URI points.
+
+    A backend without ``locate`` understands the URIs that `FileOperations.uri` makes by itself, if its
+    name is their scheme and its store needs no settings.
+
+    Raises:
+        InvalidPin: the URI is malformed.
+        PluginError: no usable backend understands it.
+    """
     scheme = uri.partition(":")[0]
-    return any(
-        plugin.backend is not None and plugin.backend.locate is not None and scheme in plugin.backend.schemes
-        for plugin in installed()
-    )
+    plain = _at_default_address(scheme, uri)
+    if plain is not None:
+        return plain
+    backend, take_apart = _backend_for_uri(scheme)
+    try:
+        return backend, take_apart(uri)
+    except ValueError as error:
+        raise InvalidPin(f"{uri} is not an address of the backend {backend.name}: {error}") from error
+
+
+def is_understood(uri: str) -> bool:
+    """Whether `locate` finds a backend for a URI."""
+    scheme = uri.partition(":")[0]
+    claims = (p.backend for p in installed() if p.backend is not None and scheme in p.backend.schemes)
+    return any(backend.locate for backend in claims) or _at_default_address(scheme, uri) is not None
+
+
+def made_by(factory: Callable[[Any], T] | str, settings: StoreSettings) -> T:
+    """Return what a `Backend`'s ``files`` or ``store`` makes from settings."""
+    make: Callable[[Any], T] = pkgutil.resolve_name(factory) if isinstance(factory, str) else factory
+    return make(settings)
+
+
+def _at_default_address(scheme: str, uri: str) -> tuple[Backend, Location] | None:
+    """Return a backend named ``scheme``, without ``locate``, if its store without settings has the address of a URI."""
+    named = (p.backend for p in installed() if p.name == scheme and p.problem is None and p.backend is not None)
+    backend = next(named, None)
+    if backend is None or backend.locate is not None or backend.files is None:
+        return None
+    try:
+        address = made_by(backend.files, backend.settings()).address
+    except Exception:  # it needs settings
+        return None
+    if not uri.startswith(f"{address}/"):
+        return None
+    key, _, query = uri.removeprefix(f"{address}/").partition("?")
+    return backend, Location({}, key, next(iter(parse_qs(query).get("versionId", [])), None))
 
 
 def title_of(backend: Backend) -> str:

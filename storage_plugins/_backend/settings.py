@@ -33,7 +33,7 @@ def _from_config(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
     if value == "" or "\0" in str(value):
-        raise ValueError("is no folder's name")
+        raise ValueError("must be the name of a folder")
     base = (info.context or {}).get("folder")
     path = expanded(value)
     return path if path.is_absolute() or base is None else Path(base, path)
@@ -66,10 +66,21 @@ class StoreSettings(BaseModel):
         "private", description="where copies of what needed credentials may be cached"
     )
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave secrets out of pickles."""
+        state = super().__getstate__()
+        return {**state, "__dict__": {name: _unsecret(value) for name, value in state["__dict__"].items()}}
+
     @field_validator("assembly_prefix")
     @classmethod
     def _prefix_is_safe(cls, prefix: str) -> str:
         return check_prefix(prefix)
+
+
+def _unsecret(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _unsecret(part) for name, part in value.items() if not isinstance(part, SecretStr)}
+    return None if isinstance(value, SecretStr) else value
 
 
 def secret_fields(model: type[BaseModel]) -> frozenset[str]:

@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urldefrag, urlsplit
 
-from .._backend.discovery import Backend, backend_for_uri, find_backend, title_of
+from .._backend.discovery import Backend, find_backend, locate, made_by, title_of
 from .._backend.hints import OPENING, see
 from .._backend.operations import FileOperations
 from .._backend.settings import without_secrets
@@ -88,11 +88,7 @@ def load(
     hashes = {name: values[0] for name, values in parse_qs(parts.fragment).items() if name in ("sha1", "sha256")}
     if parts.fragment and not hashes:
         raise InvalidPin(f"The part after # of {uri} is not a hash", hint="Copy the whole URI: …#sha256=…")
-    backend, locate = backend_for_uri(parts.scheme)
-    try:
-        location = locate(urlunsplit(parts._replace(fragment="")))
-    except ValueError as error:
-        raise InvalidPin(f"{uri} is not an address of the backend {backend.name}: {error}") from error
+    backend, location = locate(urldefrag(uri).url)
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
     store = store_at(entry, Config.open(config))
     fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]
@@ -152,14 +148,14 @@ def open_entry(entry: StoreEntry) -> Store:
     settings, unset = entry.settings(backend)
     try:
         if backend.files is not None:
-            files = _checked_files(backend.files(settings))
+            files = _checked_files(made_by(backend.files, settings))
             if settings.visibility == "public" and files.anonymous() is None:
                 raise _cannot_open(entry)
             return FileStore(entry, settings, files, cache=Cache.from_environment(), unset=unset)
         if backend.store is not None:
             if settings.visibility == "public":
                 raise _cannot_open(entry)
-            return PlainStore(entry, settings, _checked_store(backend.store(settings)))
+            return PlainStore(entry, settings, _checked_store(made_by(backend.store, settings)))
     except StorageError:
         raise
     except Exception as error:
