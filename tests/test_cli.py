@@ -239,7 +239,10 @@ def test_outside_a_project_errors_say_that_no_storage_yaml_was_found(run, tmp_pa
         (("mirror", "lab", "ours"), 9),
     ):
         assert f"No storage.yaml was found from {tmp_path / 'here'} upwards" in run(*words, code=code).stderr, words
+    assert "No storage.yaml was found from" in run("ls").stderr
     write_yaml(Path(), {"backend": "local", "root": "./lab"})
+    assert run("ls").stdout == ""
+    assert "lab is empty.\n" in run("ls").stderr
     assert "No storage.yaml" not in run("load", "X", code=3).stderr
 
 
@@ -254,6 +257,9 @@ def test_other_files_have_versions_too_and_links(run, bucket, endpoint, tmp_path
     old, new = receipts
     found = json.loads(run("versions", file, *where, "--json").stdout)
     assert [version["version_id"] for version in found] == [new["version_id"], old["version_id"]]
+    (only,) = json.loads(run("versions", file, "--sha1", old["sha1"].upper(), *where, "--json").stdout)
+    assert only["version_id"] == old["version_id"]
+    run("versions", file, "--sha1", "0" * 40, *where, code=3)
     link = run("share", file, *where).stdout.strip()
     assert f"sha256={new['sha256']}" in link
     link = run("share", file, "--sha1", old["sha1"], *where).stdout.strip()

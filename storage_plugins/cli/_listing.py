@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import AssemblyNotFound
-from ._opening import near_names, on_store
-from ._options import example, prefix_option
+from ._opening import near_names, not_found, on_store
+from ._options import example, prefix_option, version_options
 from ._output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def list_names(store: Store, long: bool, assembly_prefix: str | None, as_json: b
     """List the assemblies and other files in a store."""
     identifiers = store.identifiers(assembly_prefix=assembly_prefix)
     files = store.file_names(assembly_prefix=assembly_prefix)
+    if not (identifiers or files or as_json):
+        say("\n".join(filter(None, [f"{store.address} is empty.", not_found(store._entry)])), error=True)
+        return
     if long:
         _print_long(store, identifiers, files, assembly_prefix, as_json)
         return
@@ -91,14 +94,29 @@ def _cells(version: Version | None) -> list[str]:
 
 @click.command(epilog=example("storage-plugins versions Lab2026.rates", "storage-plugins versions stimulus_hvm.zip"))
 @click.argument("name")
+@version_options
 @prefix_option
 @on_store
-def versions(store: Store, name: str, assembly_prefix: str | None, as_json: bool) -> None:
+def versions(
+    store: Store,
+    name: str,
+    version_id: str | None,
+    sha1: str | None,
+    sha256: str | None,
+    assembly_prefix: str | None,
+    as_json: bool,
+) -> None:
     """List the versions of an assembly or file, newest first."""
+    from .._records import Pin
+
+    pin = Pin(version_id, sha1, sha256)
     with near_names(store, name):
-        found = store.versions(name, assembly_prefix=assembly_prefix)
-        if not found:
+        every = store.versions(name, assembly_prefix=assembly_prefix)
+        if not every:
             raise AssemblyNotFound(f"There is no {name} in {store.address}")
+    found = [one for one in every if pin.fits(one) and pin.version_id in (None, one.version_id)]
+    if not found:
+        raise AssemblyNotFound(f"{name} in {store.address}: no version is recorded with {pin}")
     if as_json:
         print_json([dataclasses.asdict(version) for version in found])
         return

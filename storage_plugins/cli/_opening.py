@@ -14,7 +14,7 @@ from ..errors import AssemblyNotFound, ConfigError, StorageError
 from ._options import config_option, json_option, store_option, together
 
 if TYPE_CHECKING:
-    from .._config.config import Config
+    from .._config.config import Config, StoreEntry
     from .._store.store import Store
 
 
@@ -40,21 +40,20 @@ def configured(path: Path | None) -> Iterator[Config]:
     try:
         yield found
     except (AssemblyNotFound, ConfigError) as error:
-        implicit = not_found(found)
+        implicit = not_found(next(iter(found.stores.values())))
         if implicit and implicit not in str(error):
             error.hint = "\n  ".join(filter(None, [error.hint, implicit]))
         raise
 
 
-def not_found(config: Config) -> str | None:
-    """Return a sentence for a configuration that nobody wrote: no storage.yaml was found."""
-    for entry in config.stores.values():
-        if entry.implicit is not None:
-            return (
-                f"No storage.yaml was found from {entry.implicit} upwards; without one, there is only the store "
-                f"{entry.name!r} on this computer."
-            )
-    return None
+def not_found(entry: StoreEntry) -> str | None:
+    """Return a sentence for the store that nobody configured: no storage.yaml was found. None for any other."""
+    if entry.implicit is None:
+        return None
+    return (
+        f"No storage.yaml was found from {entry.implicit} upwards; without one, there is only the store "
+        f"{entry.name!r} on this computer."
+    )
 
 
 def opened(config: Config, name: str | None) -> Store:

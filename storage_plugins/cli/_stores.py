@@ -29,7 +29,7 @@ def stores(config: Path | None, ask: bool, as_json: bool) -> None:
     if as_json:
         print_json({"config": str(found.path) if found.path else None, "stores": rows})
         return
-    say(f"From {found.path}:" if found.path else str(not_found(found)))
+    say(f"From {found.path}:" if found.path else not_found(next(iter(found.stores.values()))) or "")
     print_table(
         ["", "store", "backend", "address"],
         [
