@@ -21,6 +21,7 @@ from ..errors import (
     AssemblyNotFound,
     IntegrityError,
     InvalidPin,
+    NotSupported,
     PluginError,
     StorageError,
     StoreUnavailable,
@@ -93,8 +94,19 @@ class Loader:
 
     def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
         cached = self._cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
-        if cached is not None:
-            return cached
+        return cached if cached is not None else self._found_by_hash(key, pin, thorough)[1]
+
+    def own_by_hash(self, key: str, pin: Pin) -> tuple[str | None, Cached]:
+        """Return the id of this store's own version with a hash, and its verified file."""
+        (found_key, version_id), found = self._found_by_hash(key, pin, thorough=True)
+        if found_key != key:
+            raise NotSupported(
+                f"{self._parts.named(key)}: the version with {pin} was replaced, and only the newest can be shared"
+            )
+        return version_id, found
+
+    def _found_by_hash(self, key: str, pin: Pin, thorough: bool) -> tuple[Place, Cached]:
+        """Return where in the store the bytes with a hash are, and their verified file."""
         search = _Search()
         for place in self._places(key, pin, search, thorough):
             if place in search.tried:
@@ -109,7 +121,7 @@ class Loader:
                         pin.version_id,
                         place[1],
                     )
-                return found
+                return place, found
         raise self._not_found(key, pin, search)
 
     def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[Place]:
