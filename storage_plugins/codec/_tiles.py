@@ -31,6 +31,7 @@ _ROWS = 1 << 14  # of a tile at most along the first of several dimensions
 _REGION = 64 << 20  # bytes of a dask array that are computed at a time, where its own chunks are smaller
 _SAMPLE = 1 << 14  # bytes
 _BLOCK = 65_535  # bytes of one stored block of deflate (RFC 1951, 3.2.4)
+DEFLATE = 1032  # bytes at most that one byte of deflate holds: 258 for each 2 bits (RFC 1951, 3.2.5)
 THREADS = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")

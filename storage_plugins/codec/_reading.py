@@ -11,15 +11,17 @@ import json
 import math
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import EncodingError
-from .content import Json, content_digest, seal
-from .elements import Elements
-from .layout import (
+from ._bounds import deflated_at_most
+from ._content import Json, content_digest, seal
+from ._elements import Elements
+from ._layout import (
     ATTRIBUTE,
     FORMAT,
     VARIABLE,
@@ -31,9 +33,11 @@ from .layout import (
     layout,
     logical_dtype,
 )
-from .library import h5py, library, plain, pread
-from .texts import Texts, from_bytes, from_characters, row_hashes
-from .tiles import Array, digest, in_threads, inflated, offsets, region, tile_count
+from ._library import h5py, hdf5, library, netcdf, plain, pread
+from ._texts import Texts, from_bytes, from_characters, row_hashes
+from ._tiles import Array, digest, in_threads, inflated, offsets, region, tile_count
+
+_WIDE = 64 << 20  # bytes that numpy text may take beyond what the file can hold
 
 
 class Damaged(Exception):
@@ -93,9 +97,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
         Damaged, Unfit
         EncodingError: it is of a newer format.
     """
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
         attribute = target.__dict__.get(ATTRIBUTE)
         if attribute is None:
@@ -108,7 +110,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
             raise Damaged(f"its description contradicts itself ({error})") from error
     if h5py is not None:
         size = path.stat().st_size
-        with library(), h5py.File(path, "r") as file:
+        with library(), hdf5(path) as file:
             for name, place in found.layouts.items():
                 if place.chunk:
                     stored = place.name if group is None else f"{group}/{place.name}"
@@ -122,9 +124,7 @@ def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
 
     Programs that rewrite a file put them elsewhere.
     """
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         attribute = (dataset if group is None else dataset.groups[group]).getncattr(ATTRIBUTE)
     place = _description(attribute, path.name)["file"].get("first chunk")
     if place is not None and place == first_chunk(path, group):
@@ -132,10 +132,13 @@ def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
 
 
 def _refuse_hidden(path: Path, group: str | None) -> None:
-    """Refuse a file whose description is there but damaged: netCDF leaves out attributes that it cannot read."""
+    """Refuse a file whose description is damaged: netCDF leaves out attributes that it cannot read.
+
+    Call it within `library`.
+    """
     if h5py is None or not h5py.is_hdf5(path):
         return
-    with h5py.File(path, "r") as file:
+    with hdf5(path) as file:
         if ATTRIBUTE in (file if group is None else file[group]).attrs:
             raise Damaged("its description cannot be read")
 
@@ -150,7 +153,6 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         None: content["data"],
         **{name: entry for name, entry in content["coords"].items() if "levels" not in entry},
     }
-    size = path.stat().st_size
     for name, entry in entries.items():
         note = notes[name] = file.get("variables", {}).get("" if name is None else f"/{name}", {})
         stored = (
@@ -168,11 +170,11 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         variable = target.variables.get(stored)
         if variable is None or not _fits(variable, place, entry):
             raise Unfit(f"variable {stored!r}")
-        refuse_implausible(path.name, place.stored_shape, place.dtype, size)
         if place.dtype is None or not place.chunk:
             whole[name] = plain(variable)[...]
-    if {place.name for place in layouts.values()} != set(target.variables):
+    if sorted(place.name for place in layouts.values()) != sorted(target.variables):
         raise Unfit("its list of variables")
+    _bound(((entries[name], place.shape) for name, place in layouts.items()), path.stat().st_size)
     return Opened(path, group, content, layouts, dict.fromkeys(layouts), whole, notes)
 
 
@@ -200,17 +202,14 @@ def _fits(variable: Any, place: Layout, entry: Json) -> bool:
     return technical == place.technical and has_attributes(found, wanted)
 
 
-def refuse_implausible(name: str, shape: tuple[int, ...], dtype: Any, size: int) -> None:
-    """Refuse what would fill the memory and cannot be in a file of that many bytes.
-
-    Deflate makes nothing smaller than a thousandth (1032 : 1).
-    """
-    nbytes = math.prod(shape) * (16 if dtype is None or dtype is str else np.dtype(dtype).itemsize)
-    if nbytes > (64 << 20) + 1100 * size:
-        raise EncodingError(
-            f"{name} declares an array of {nbytes:,} bytes, which a file of {size:,} bytes cannot hold",
-            hint="Look at where the file comes from; it may be damaged.",
-        )
+def _bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
+    """Refuse text that a description makes wider than the file can hold: numpy pads each value to the width."""
+    nbytes = 0
+    for entry, shape in entries:
+        dtype = np.dtype(entry["type"].get("dtype", "i1"))
+        nbytes += math.prod(shape) * dtype.itemsize if dtype.kind == "U" else 0
+    if nbytes > _WIDE + deflated_at_most(size):
+        raise Damaged(f"its description declares text of {nbytes:,} bytes")
 
 
 def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
@@ -298,9 +297,7 @@ def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array
 
 def through_library(path: Path, group: str | None, place: Layout, part: tuple[slice, ...], proof: str | None) -> Array:
     """Read one tile through netCDF4, as `read_tile` does without it."""
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
         variable = plain(target.variables[place.name])
         try:

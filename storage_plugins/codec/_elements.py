@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .texts import Texts
-from .tiles import Array, factorized
-from .values import Unkeepable, dtype_of, from_json, to_json
+from ._texts import Texts
+from ._tiles import Array, factorized
+from ._values import Unkeepable, dtype_of, from_json, to_json
 
 _SPECIALS = 255  # different ones in an array: more and it is all kept as JSON
 _LIKE_NAN = {"float": "nan"}
@@ -76,8 +76,24 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
             raise ValueError
         dtype_of(dtype.str)
     except ValueError:
-        raise Unkeepable(f"is of type {dtype}", "Convert it to float64: .astype(float).") from None
+        raise Unkeepable(f"is of type {dtype}", _advice(dtype)) from None
     return dtype.str
+
+
+def _advice(dtype: np.dtype[Any]) -> str | None:
+    """Say what to convert an array of this dtype to."""
+    if dtype.names:
+        field = f"xarray.DataArray(assembly.values[{dtype.names[0]!r}], dims=assembly.dims)"
+        return f"Make an array of each field: {field}."
+    if dtype.kind == "T":  # numpy's StringDType
+        return "Convert it to Python text: .astype(object)."
+    if dtype.char == "g":
+        return "Convert it to float64, which has fewer digits: .astype(float)."
+    if dtype.char == "G":
+        return "Convert it to complex128, which has fewer digits: .astype(complex)."
+    if dtype.metadata:
+        return f"Convert it to the same type without metadata: .astype({dtype.str!r})."
+    return None
 
 
 def dtype_to_json(dtype: Any) -> Any:

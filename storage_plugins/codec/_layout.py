@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .library import h5py, library
-from .tiles import Array, tile_shape
-from .values import dtype_of, from_json
+from ._library import h5py, hdf5, library
+from ._tiles import Array, tile_shape
+from ._values import dtype_of, from_json
 
 ATTRIBUTE = "storage_plugins"  # the global attribute that describes the assembly
 VARIABLE = "data"
@@ -257,7 +257,7 @@ def first_chunk(path: Path, group: str | None) -> list[int] | None:
     """Return where the first chunk of an assembly's data lies: offset and size in bytes; None: that cannot be told."""
     if h5py is None:
         return None
-    with library(), h5py.File(path, "r") as file:
+    with library(), hdf5(path) as file:
         data = h5py.h5d.open((file if group is None else file[group]).id, VARIABLE.encode())
         if data.get_create_plist().get_layout() != h5py.h5d.CHUNKED or not data.get_num_chunks():
             return None

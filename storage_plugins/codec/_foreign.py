@@ -8,16 +8,16 @@ from typing import Any
 import xarray as xr
 
 from ..errors import EncodingError
-from .layout import VARIABLE
-from .lazy import dask_array
-from .library import alone, library
-from .reading import refuse_implausible
+from ._layout import VARIABLE
+from ._lazy import dask_array
+from ._library import alone
+from ._readable import readable
 
 _UNNAMED = "__xarray_dataarray_variable__"  # what xarray, and so older BrainIO, calls an array without a name
 
 
 def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
-    """Read the assembly in a file. Raises EncodingError, and whatever the netCDF library says of the file."""
+    """Read the assembly in a file. Raises EncodingError, and the errors of xarray and the netCDF library."""
     with alone():
         dataset = _open(path, group)
         try:
@@ -61,24 +61,15 @@ class _Blocks:
         self.ndim = len(shape)
 
     def __getitem__(self, key: Any) -> Any:
-        try:
-            with alone():
-                dataset = _open(self.path, self.group)
-                try:
-                    return dataset[self.name].variable[key].values
-                finally:
-                    dataset.close()
-        except (RuntimeError, ValueError) as error:  # so the library says of damage
-            raise EncodingError(f"{self.path.name} cannot be read: {error}", hint="It may be damaged.") from error
+        with readable(self.path), alone():
+            dataset = _open(self.path, self.group)
+            try:
+                return dataset[self.name].variable[key].values
+            finally:
+                dataset.close()
 
 
 def _open(path: Path, group: str | None) -> xr.Dataset:
-    import netCDF4
-
-    size = path.stat().st_size
-    with library(), netCDF4.Dataset(path) as file:
-        for variable in (file if group is None else file.groups[group]).variables.values():
-            refuse_implausible(path.name, variable.shape, variable.dtype, size)
     return xr.open_dataset(path, group=group, engine="netcdf4")
 
 
@@ -87,4 +78,4 @@ def _assembly_of(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     for name in (VARIABLE, _UNNAMED, *names[: len(names) == 1]):
         if name in dataset.data_vars:
             return dataset[name]
-    raise EncodingError(f"{path.name} holds {len(names)} variables, and none called {VARIABLE!r}: it is no assembly")
+    raise EncodingError(f"{path.name} holds {len(names)} variables, and none of them is named {VARIABLE!r}")

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from .tiles import Array, factorized
+from ._tiles import Array, factorized
 
 _WIDE = 4 << 20  # bytes: what costs less than this as fixed-width characters needs no second look
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: spreads what it multiplies
