@@ -58,6 +58,7 @@ def decode(
         >>> digest = codec.encode(xarray.DataArray([1.0, 2.0], dims="neuroid"), path, identifier="Lab2026.rates")
         >>> codec.decode(path).values
         array([1., 2.])
+        >>> folder.cleanup()
     """
     if chunks is not None and importlib.util.find_spec("dask") is None:
         raise NotSupported("chunks= needs dask, which is not installed", hint="pip install 'storage-plugins[dask]'")
@@ -89,6 +90,7 @@ def decode_extras(path: Path) -> dict[str, xr.DataArray]:
         >>> digest = codec.encode(rates, path, identifier="Lab2026.rates", extras={"ceiling": rates.max()})
         >>> float(codec.decode_extras(path)["ceiling"])
         2.0
+        >>> folder.cleanup()
     """
     with readable(path):
         with library(), netcdf(path) as file:
@@ -114,6 +116,7 @@ def check(path: Path) -> None:
           ...
         storage_plugins.errors.EncodingError: notes.nc is not a netCDF file: it begins as neither netCDF-3 nor HDF5
           Only netCDF files contain assemblies. Store other files with upload_file and fetch.
+        >>> folder.cleanup()
     """
     with readable(path):
         try:

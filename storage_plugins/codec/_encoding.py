@@ -48,7 +48,7 @@ def encode(
 
     Raises:
         EncodingError: something would not come back as it is. The message names it; nothing was written.
-        InvalidIdentifier: the name of an extra is not an identifier.
+        InvalidIdentifier: ``identifier`` or the name of an extra is not a valid identifier.
         QuotaExceeded: the disk or a quota is full.
         StorageError: any other error of the disk.
 
@@ -64,7 +64,9 @@ def encode(
         True
         >>> codec.decode(path).identical(rates)
         True
+        >>> folder.cleanup()
     """
+    check_identifier(identifier)
     groups: dict[str | None, Content] = {None: _taken_apart(assembly, identifier, drop_attrs)}
     for name, extra in (extras or {}).items():
         check_identifier(name)
@@ -107,7 +109,9 @@ def content_digest(assembly: xr.DataArray) -> str:
 
 def _taken_apart(assembly: Any, label: str, drop_attrs: Sequence[str] = ()) -> Content:
     if not isinstance(assembly, xr.DataArray):
-        raise EncodingError(f"{label} is a {type(assembly).__name__}, not a DataArray", hint=_as_data_array(assembly))
+        raise EncodingError(
+            f"{label} is of type {type(assembly).__name__}, not a DataArray", hint=_as_data_array(assembly)
+        )
     if isinstance(drop_attrs, str):
         raise TypeError("drop_attrs must be a list of names, not one str")
     unknown = [name for name in drop_attrs if name not in assembly.attrs]
