@@ -99,8 +99,8 @@ class SQLiteStore:
             database.execute("BEGIN IMMEDIATE")
             row = _newest(database, key=key, identifier=identifier)
             if row is None or (row["content_digest"] or row["sha256"]) != (digest or sha256):
-                created = datetime.now(UTC).isoformat()
-                database.execute(INSERT, (key, identifier, sha1, sha256, digest, created, file))
+                now = datetime.now(UTC).isoformat()
+                database.execute(INSERT, (key, identifier, sha1, sha256, digest, now, file))
                 row = _newest(database, key=key, identifier=identifier)
             database.execute("COMMIT")
         fields = {field: row[field] for field in FIELDS}

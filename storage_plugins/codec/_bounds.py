@@ -1,10 +1,12 @@
-"""How much memory a file may ask for: what the whole of it can hold, all its variables together, and a little more."""
+"""How much memory a file may take: what all its variables together can hold, and a little more."""
 
 from __future__ import annotations
 
 from ._tiles import DEFLATE
 
-_MORE = 64 << 20  # bytes that a file may declare without holding them: parts that nobody wrote read as fill values
+_MORE = (
+    64 << 20
+)  # bytes that a file may declare without holding them: parts that were never written are read as fill values
 _DECODED = 8  # bytes that readers may make of one byte: a float64
 
 
@@ -44,7 +46,7 @@ class Bounds:
             raise Refused(f"{name} declares {nbytes:,} bytes, of which a file of {self.size:,} bytes holds {held:,}")
 
     def store(self, name: str, nbytes: int) -> None:
-        """Add bytes of the file that belong to one variable. Raises Unsound if some belong to several."""
+        """Add bytes of the file that one variable uses. Raises Unsound if several variables use the same."""
         self._stored += nbytes
         if self._stored > self.size:
             raise Unsound(f"{name} takes bytes beyond the file's end or of other variables")

@@ -107,7 +107,7 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
     """
     for name in [*assembly.dims, *assembly.coords]:
         if not isinstance(name, str):
-            raise EncodingError(f"{label}: the name {name!r} is no str", hint="Rename it: assembly.rename(…).")
+            raise EncodingError(f"{label}: the name {name!r} is not a str", hint="Rename it: assembly.rename(…).")
     dims = tuple(map(str, assembly.dims))
     sizes = _sizes(dims, assembly.shape, label)
     with _naming(f"{label}: its name"):
@@ -135,7 +135,7 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
         dims = tuple(map(str, coord.dims))
         if isinstance(index, pd.MultiIndex):
             if name in index.names:
-                continue  # it comes with its index
+                continue  # its index includes it
             names = list(map(str, index.names))
             coords[name] = {"levels": names, "attrs": _attrs(coord.attrs, f"{label}: coordinate {name!r}")}
             levels = zip(names, index.levels, index.codes, strict=True)
@@ -218,7 +218,7 @@ def _index_of(assembly: xr.DataArray, name: str, label: str) -> pd.Index[Any] | 
     for given in pandas.names:
         if given is not None and not isinstance(given, str):
             raise EncodingError(
-                f"{label}: the index {name!r} has the name {given!r}, which is no str", hint="Rename it."
+                f"{label}: the index {name!r} has the name {given!r}, which is not a str", hint="Rename it."
             )
     return pandas
 
@@ -231,14 +231,14 @@ def _attrs(attrs: Mapping[Any, Any], what: str, droppable: bool = False) -> Json
     forms: Json = {}
     for name, value in attrs.items():
         if not isinstance(name, str):
-            raise EncodingError(f"{what}: the attribute name {name!r} is no str", hint="Rename it.")
+            raise EncodingError(f"{what}: the attribute name {name!r} is not a str", hint="Rename it.")
         try:
             forms[name] = to_json(value)
         except Unkeepable as error:
-            hint = error.hint or "Keep it as text, or as lists and numbers."
+            hint = error.hint or "Convert it to text, or to lists and numbers."
             if droppable:
                 hint += f" Or leave it out: drop_attrs=[{name!r}]."
-            raise EncodingError(f"{what}: attribute {name!r} {error}, which a file cannot keep", hint=hint) from error
+            raise EncodingError(f"{what}: attribute {name!r} {error}, which a file cannot store", hint=hint) from error
     return forms
 
 
@@ -248,7 +248,7 @@ def _naming(what: str) -> Iterator[None]:
         yield
     except Unkeepable as error:
         hint = error.hint or "Convert it to numbers or text."
-        raise EncodingError(f"{what} {error}, which a file cannot keep", hint=hint) from error
+        raise EncodingError(f"{what} {error}, which a file cannot store", hint=hint) from error
 
 
 # back
@@ -263,7 +263,7 @@ def put_together(description: Json, values: Mapping[str | None, Any], shown_as: 
         shown_as: what the dtypes were that xarray showed, where those may be others.
 
     Raises:
-        EncodingError: this version of xarray or pandas has no place for something.
+        EncodingError: this version of xarray or pandas cannot hold something.
         ValueError: the description contradicts itself.
     """
     entries = [description["data"], *description["coords"].values()]

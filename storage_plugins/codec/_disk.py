@@ -1,4 +1,4 @@
-"""A disk that fails, kept away from HDF5.
+"""Writing a file so that HDF5 never meets an error of the disk.
 
 HDF5 cannot close a file that it could not write: it reports "HDF error", or crashes, now or when the process ends. So
 it writes into memory, and this package writes the disk. The chunks, nearly all of a file, leave the memory at once.
@@ -79,7 +79,7 @@ class NewFile:
         os.fsync(self._disk)
 
     def _raise_cause(self) -> None:
-        """Raise what keeps the file from being opened: the libraries call all of it "Permission denied"."""
+        """Raise the real error: the libraries report "Permission denied" for all of them."""
         refuse_without_locks(self.path)
         os.close(os.dup(self._disk))
         os.ftruncate(self._disk, os.fstat(self._disk).st_size)
@@ -117,7 +117,7 @@ def _write(file: int, data: bytes, offset: int) -> None:
 
 
 def cause(path: Path) -> OSError | None:
-    """Return the operating system's error where a library only reports that it failed; None: the disk is sound."""
+    """Return the operating system's error where a library only reports that it failed; None: all can be read."""
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
@@ -132,7 +132,7 @@ def cause(path: Path) -> OSError | None:
 
 
 def refuse_without_locks(path: Path) -> None:
-    """Raise where HDF5 fails for want of file locks: netCDF4 was in use before this package could switch them off.
+    """Raise where HDF5 fails because there are no file locks: netCDF4 was imported before this package.
 
     Raises:
         StorageError
@@ -147,6 +147,6 @@ def refuse_without_locks(path: Path) -> None:
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 raise StorageError(
-                    f"HDF5 wants to lock {path.name}, and the file system of {path.parent} has no locks",
+                    f"HDF5 cannot lock {path.name}: the file system of {path.parent} has no file locks",
                     hint="Set HDF5_USE_FILE_LOCKING=FALSE in the environment before Python starts.",
                 ) from error

@@ -47,7 +47,7 @@ def encode(
         The content digest, as `content_digest` returns it (of the extras too, if there are any).
 
     Raises:
-        EncodingError: something would not come back as it is. The message names it; nothing was written.
+        EncodingError: something cannot be stored exactly. The message names it; nothing was written.
         InvalidIdentifier: ``identifier`` or the name of an extra is not a valid identifier.
         QuotaExceeded: the disk or a quota is full.
         StorageError: any other error of the disk.

@@ -1,4 +1,4 @@
-"""netCDF files that this package did not write, or that others have rewritten: read as xarray opens them."""
+"""netCDF files that this package did not write, or that other programs have rewritten: read as xarray opens them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
 
 
 def check(path: Path, group: str | None = None) -> None:
-    """Raise unless the file holds an assembly, without reading its data."""
+    """Raise unless the file contains an assembly, without reading its data."""
     with alone():
         dataset = _open(path, group)
         try:
@@ -78,4 +78,4 @@ def _assembly_of(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     for name in (VARIABLE, _UNNAMED, *names[: len(names) == 1]):
         if name in dataset.data_vars:
             return dataset[name]
-    raise EncodingError(f"{path.name} holds {len(names)} variables, and none of them is named {VARIABLE!r}")
+    raise EncodingError(f"{path.name} has {len(names)} variables, and none of them is named {VARIABLE!r}")

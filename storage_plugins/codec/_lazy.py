@@ -1,4 +1,4 @@
-"""An assembly's data as a dask array that reads tiles of its file when they are wanted, here or on another machine."""
+"""An assembly's data as a dask array that reads tiles of its file when they are needed, here or on another machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._tiles import Array, offsets, region
 
 @dataclasses.dataclass
 class Tiles:
-    """An array in a file, of which parts can be taken by slices; each tile is proved by its hash.
+    """An array in a file, from which slices are read; each tile is verified by its hash.
 
     Holds no open file, so that threads share it and it can be pickled.
 

@@ -19,7 +19,9 @@ except ImportError:  # no wheel for this machine: chunks go through netCDF4, one
 _LOCKING = "HDF5_USE_FILE_LOCKING"
 _unset = _LOCKING not in os.environ  # a setting of the user's own is left as it is
 if _unset:
-    os.environ[_LOCKING] = "FALSE"  # some network file systems have no locks; netCDF4's HDF5 asks once, when it starts
+    os.environ[_LOCKING] = (
+        "FALSE"  # some network file systems have no locks; netCDF4's HDF5 reads this once, when it starts
+    )
 try:
     import netCDF4
 finally:
@@ -33,7 +35,7 @@ _ours = threading.RLock()  # netCDF4 and HDF5 crash when several threads are ins
 
 @contextlib.contextmanager
 def library() -> Iterator[None]:
-    """Be alone in netCDF4 and HDF5: among this package's threads, and with what xarray does in others."""
+    """Hold the locks of netCDF4 and HDF5: this package's own, and xarray's."""
     with _ours, NETCDF4_PYTHON_LOCK:
         yield
 
@@ -44,7 +46,7 @@ def alone() -> threading.RLock:
 
 
 def _before_fork() -> None:
-    """Wait until no thread is inside the libraries: a child would inherit their locks, held by nobody."""
+    """Wait until no thread is inside the libraries: a child would inherit locks that no thread of it releases."""
     _ours.acquire()
     NETCDF4_PYTHON_LOCK.acquire()
 

@@ -1,6 +1,6 @@
-"""A netCDF-4 file of this package to what it holds, every byte proved by its hash.
+"""Reading a netCDF-4 file of this package. Every byte is verified by its hash.
 
-The chunks are read by their places in the file, in threads; through netCDF4 where h5py is not there to tell the places.
+The chunks are read by their offsets in the file, in threads; where h5py is missing, through netCDF4.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Damaged(Exception):
 
 
 class Unfit(Exception):
-    """The description is not of what the file holds: another program has rewritten it."""
+    """The description does not match the file: another program has rewritten it."""
 
 
 @dataclasses.dataclass
 class Opened:
-    """A file whose description fits: where everything lies.
+    """A file whose description matches it: where everything is.
 
     Attributes:
         description: of the content.
         layouts: of the data, under None, and of each coordinate.
-        chunks: for each variable, where each chunk lies in the file: offset and size in bytes, in the tiles' order;
+        chunks: for each variable, where each chunk is in the file: offset and size in bytes, in the tiles' order;
             None: it is read through netCDF4.
         whole: what is not in chunks.
         notes: what the description says of each variable in the file.
@@ -73,14 +73,14 @@ class Opened:
 def _description(attribute: Any, name: str) -> Json:
     """Return the parsed description in the attribute of a file called ``name``."""
     if not isinstance(attribute, str):
-        raise Damaged("its description is no text")
+        raise Damaged("its description is not text")
     try:
         parsed = json.loads(attribute)
         if not isinstance(parsed, dict):
-            raise Damaged("its description is no JSON object")
+            raise Damaged("its description is not a JSON object")
         if parsed.get("format") != FORMAT and isinstance(parsed.get("format"), int):
             raise EncodingError(
-                f"{name} is of format {parsed['format']}; this version reads format {FORMAT}",
+                f"{name} has format {parsed['format']}; this version reads format {FORMAT}",
                 hint="Update storage-plugins.",
             )
         if content_digest(parsed["content"]) != parsed["digest"] or seal(parsed["file"]) != parsed["seal"]:
@@ -91,7 +91,7 @@ def _description(attribute: Any, name: str) -> Json:
 
 
 def opened(path: Path, group: str | None) -> Opened | None:
-    """Look at a file of this package without reading its data; None: it is somebody else's.
+    """Look at a file of this package without reading its data; None: another program wrote it.
 
     Raises:
         Damaged, Unfit
@@ -120,9 +120,9 @@ def opened(path: Path, group: str | None) -> Opened | None:
 
 
 def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
-    """Raise Damaged where a description does not fit although the data lie where they were written.
+    """Raise Damaged where a description does not match although the data are where they were written.
 
-    Programs that rewrite a file put them elsewhere.
+    Programs that rewrite a file write them elsewhere.
     """
     with library(), netcdf(path) as dataset:
         attribute = (dataset if group is None else dataset.groups[group]).getncattr(ATTRIBUTE)
@@ -213,7 +213,7 @@ def _bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
 
 
 def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
-    """Return where each chunk of a variable lies, in the tiles' order."""
+    """Return where each chunk of a variable is, in the tiles' order."""
     found: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def keep(chunk: Any) -> None:
@@ -232,11 +232,11 @@ def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
 
 
 def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[int, ...], proof: str | None) -> Array:
-    """Return one tile from the file, proved by its hash; without the padding at the far edges.
+    """Return one tile from the file, verified by its hash; without the padding at the far edges.
 
     Raises:
         Damaged: its bytes are not what was written.
-        Unfit: they are sound, yet not those described.
+        Unfit: they are sound, but not those described.
     """
     data = pread(file, chunk[1], chunk[0])
     try:
@@ -251,7 +251,7 @@ def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[in
 
 
 def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elements]:
-    """Read everything, in threads, and prove it by its hashes.
+    """Read everything, in threads, and verify it by its hashes.
 
     Raises:
         Damaged, Unfit
@@ -259,7 +259,7 @@ def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elem
     file = os.open(found.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         made: dict[str | None, Elements] = {}
-        if not skip_data:  # its tiles side by side, and then one coordinate beside the other: memory stays low
+        if not skip_data:  # first its tiles in threads, then the coordinates in threads: memory stays low
             made[None] = _elements(found, None, *_array(found, None, file, in_threads))
         coords = [name for name in found.layouts if name is not None]
         read = in_threads(lambda name: _elements(found, name, *_array(found, name, file, map)), coords)
@@ -270,7 +270,7 @@ def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elem
 
 
 def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array | None, Array | None]:
-    """Return a variable as it stands in the file, and for text a number for each place, as `row_hashes` gives it."""
+    """Return a variable as it is stored, and for text a number for each element, from `row_hashes`."""
     place, chunks = found.layouts[name], found.chunks[name]
     if place.dtype is None or not place.chunk:
         return None, None
@@ -347,7 +347,7 @@ def _marks(text: Any, places: int, proof: str) -> Array:
 
 
 def _text(found: Opened, name: str | None, array: Array | None, hashes: Array | None) -> Texts:
-    """Return a variable's text, proved by its hash."""
+    """Return a variable's text, verified by its hash."""
     note, proof = found.notes[name], _entry(found, name)["text"]
 
     def ready(text: Texts) -> Texts:

@@ -1,6 +1,6 @@
 """Numbers in tiles: the grid, the hash of each tile, and its deflated form in a file.
 
-A tile is a chunk of the file, of about 1 MiB. It is hashed and compressed, or read and proved, on its own,
+A tile is a chunk of the file, of about 1 MiB. It is hashed and compressed, or read and verified, on its own,
 so that threads share the work in any order and memory stays flat.
 """
 
@@ -142,7 +142,7 @@ def _compresses(plane: Array) -> bool:
 def _deflate(stream: Any, data: Array, end: int) -> bytes:
     """Return what a new stream makes of some bytes.
 
-    isal's ``compress`` keeps its state where other data lay before, and once in two hundred processes finds other
+    isal's ``compress`` has its state in memory that held other data, and once in two hundred processes finds other
     matches in the same bytes; the state of its ``compressobj`` begins as zeros, so a stack always writes one file.
     """
     return bytes(stream.compress(data) + stream.flush(end))
@@ -182,7 +182,7 @@ def _inflate(data: bytes, size: int) -> bytes:
 def factorized(values: Array) -> tuple[Array, Array]:
     """Return a code for each value and the different values, in the order in which they first appear.
 
-    NaN and NaT have code -1; codes are of the smallest integer type. Repeated values that stand together, as in
+    NaN and NaT have code -1; codes are of the smallest integer type. Runs of equal values, as in
     sorted data, are looked at once.
     """
     heads = np.flatnonzero(values[1:] != values[:-1]) + 1

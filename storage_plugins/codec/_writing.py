@@ -1,7 +1,7 @@
 """Assemblies to a netCDF-4 file.
 
-netCDF4 defines the variables, so that every netCDF reader knows them; the chunks are compressed in threads and,
-where h5py is there for it, handed to HDF5 as they are.
+netCDF4 defines the variables, so that every netCDF reader understands them; the chunks are compressed in threads and,
+where h5py is installed, passed to HDF5 as they are.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ._tiles import Array, deflated, digest, in_threads, offsets, region
 
 @dataclasses.dataclass
 class _Placed:
-    """A variable, where it goes, and its characters if it is text."""
+    """A variable, its layout and path in the file, and its characters if it is text."""
 
     variable: Variable
     layout: Layout
@@ -146,7 +146,7 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
 
 
 def _set(target: Any, name: str, value: Any) -> None:
-    """Set an attribute. Text as characters: netCDF crashes on damaged strings of any length."""
+    """Set an attribute; text as characters, since netCDF crashes on damaged strings of any length."""
     target.setncattr(name, value.encode() if isinstance(value, str) else value)
 
 
