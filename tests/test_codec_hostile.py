@@ -358,6 +358,15 @@ def test_a_link_within_the_file_to_a_variable_is_harmless(tmp_path):
     np.testing.assert_array_equal(codec.decode(tmp_path / "x.nc").values, plain().values)
 
 
+def test_a_lazy_assembly_whose_file_is_replaced_by_a_harmful_one_is_refused(tmp_path):
+    foreign(tmp_path / "x.nc")
+    lazy = codec.decode(tmp_path / "x.nc", chunks={})
+    add(external("data"), foreign)(tmp_path / "other.nc")
+    (tmp_path / "other.nc").replace(tmp_path / "x.nc")
+    with pytest.raises(EncodingError, match="external storage"):
+        lazy.compute()
+
+
 def test_sparse_and_well_compressed_files_are_read(tmp_path):
     path = tmp_path / "x.nc"
     zeros = xr.DataArray(np.zeros((3000, 2000)), dims=("a", "b"))

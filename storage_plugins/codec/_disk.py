@@ -19,18 +19,23 @@ from ._library import close, h5py, library, pread
 
 _BLOCK = 4 << 20  # bytes
 _PAGE = mmap.ALLOCATIONGRANULARITY
+_DESCRIPTORS = Path("/proc/self/fd")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class NewFile:
-    """A file that HDF5 writes. Only Linux has files in memory; elsewhere HDF5 writes the disk itself."""
+    """A file that HDF5 writes.
+
+    Only Linux has files in memory; elsewhere HDF5 writes the disk itself. So it does without h5py, since netCDF4 alone
+    would leave all chunks in memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._disk = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         self._memory: int | None = None
         self._moved: list[tuple[int, int]] = []
-        if h5py is not None and hasattr(os, "memfd_create"):  # netCDF4 alone would leave all in memory
+        if h5py is not None and hasattr(os, "memfd_create") and _DESCRIPTORS.is_dir():
             try:
                 self._memory = os.memfd_create(path.name)
             except OSError:
@@ -91,7 +96,7 @@ class NewFile:
         if not os.fstat(self._memory).st_size:  # a new file, of which HDF5 may have written the first bytes
             _write(self._memory, pread(self._disk, os.fstat(self._disk).st_size, 0), 0)
         ours = os.fstat(self._disk)
-        for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        for descriptor in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
             with contextlib.suppress(OSError):  # the folder's own is closed again
                 if descriptor != self._disk and os.path.samestat(os.fstat(descriptor), ours):
                     os.dup2(self._memory, descriptor, inheritable=False)

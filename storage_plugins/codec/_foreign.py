@@ -11,7 +11,7 @@ from ..errors import EncodingError
 from ._layout import VARIABLE
 from ._lazy import dask_array
 from ._library import alone
-from ._readable import readable
+from ._readable import identity, readable
 
 _UNNAMED = "__xarray_dataarray_variable__"  # what xarray, and so older BrainIO, calls an array without a name
 
@@ -59,9 +59,10 @@ class _Blocks:
     def __init__(self, path: Path, group: str | None, name: Any, shape: tuple[int, ...], dtype: Any) -> None:
         self.path, self.group, self.name, self.shape, self.dtype = path, group, name, shape, dtype
         self.ndim = len(shape)
+        self.known = identity(path)  # it was looked through when it was opened
 
     def __getitem__(self, key: Any) -> Any:
-        with readable(self.path), alone():
+        with readable(self.path, self.known), alone():
             dataset = _open(self.path, self.group)
             try:
                 return dataset[self.name].variable[key].values

@@ -17,11 +17,21 @@ from ._reading import Damaged
 _OF_DAMAGE = (errno.EINVAL, errno.EOVERFLOW, errno.EFBIG)  # what a damaged offset gives
 
 
+def identity(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file was written to or replaced."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Look through a file, and turn the errors of all who read it into this package's errors."""
+def readable(path: Path, known: tuple[int, ...] | None = None) -> Iterator[None]:
+    """Look through a file, and turn the errors of all who read it into this package's errors.
+
+    ``known``: the `identity` of a file that was looked through before.
+    """
     try:
-        look_through(path)
+        if known is None or known != identity(path):
+            look_through(path)
         yield
     except StorageError:
         raise
