@@ -43,7 +43,7 @@ class NewFile:
                 raise
 
     def close(self) -> None:
-        """Close it; flushed to the disk if nothing failed."""
+        """Close it."""
         os.close(self._disk)
         if self._memory is not None:
             os.close(self._memory)
@@ -95,11 +95,15 @@ class NewFile:
             return
         if not os.fstat(self._memory).st_size:  # a new file, of which HDF5 may have written the first bytes
             _write(self._memory, pread(self._disk, os.fstat(self._disk).st_size, 0), 0)
-        ours = os.fstat(self._disk)
+        ours, exchanged = os.fstat(self._disk), False
         for descriptor in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
             with contextlib.suppress(OSError):  # the folder's own is closed again
                 if descriptor != self._disk and os.path.samestat(os.fstat(descriptor), ours):
                     os.dup2(self._memory, descriptor, inheritable=False)
+                    exchanged = True
+        if not exchanged:  # a file system where one file has several identities: HDF5 writes the disk itself
+            os.close(self._memory)
+            self._memory = None
 
     def _onto_disk(self) -> None:
         if self._memory is None:
