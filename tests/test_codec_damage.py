@@ -30,7 +30,7 @@ from watched import Worker, started
 
 from storage_plugins import EncodingError, StorageError, codec
 from storage_plugins.atomic import TEMPORARY
-from storage_plugins.codec.content import content_digest, seal
+from storage_plugins.codec._content import content_digest, seal
 from storage_plugins.testing._comparison import differences
 
 MANY = "STORAGE_PLUGINS_EXAMPLES" in os.environ

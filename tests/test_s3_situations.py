@@ -107,7 +107,7 @@ def page():
 def test_a_page_instead_of_data_is_no_assembly(open_lab, page):
     with pytest.raises(StorageError) as caught:
         open_lab(endpoint_url=page()).load("X", newest=True)
-    assert_paragraph(caught, "no netCDF file")
+    assert_paragraph(caught, "not a netCDF file")
 
 
 def test_a_certificate_that_nobody_knows(open_lab, page, tmp_path):
