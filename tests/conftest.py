@@ -6,10 +6,12 @@ import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import xarray as xr
+from botocore.loaders import JSONFileLoader
 from memory_files import MemoryFiles
 from osf_host import Node
 from osf_server import OSFServer
@@ -27,6 +29,10 @@ _numbers = itertools.count()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# botocore reads its two megabytes of JSON again for each store that is opened, a tenth of a second of CPU
+JSONFileLoader.load_file = cache(JSONFileLoader.load_file)
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +176,15 @@ def sftp(sftp_service: SftpServer, home: Path) -> SftpServer:
     return sftp_service
 
 
-KINDS = ["local", "s3", "osf", "sftp"]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a class inherits from the kit and names in ``slow``."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+KINDS = ["local", "s3", "osf", pytest.param("sftp", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=KINDS)

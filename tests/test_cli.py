@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from command_line import run_command
 from conftest import make_assembly, write_yaml
 
 import storage_plugins
@@ -20,10 +21,8 @@ on_one_backend = pytest.mark.parametrize("yaml_file", ["local"], indirect=True)
 
 @pytest.fixture
 def run(tmp_path):
-    def run(*command, code=0, **options):
-        done = subprocess.run(
-            [sys.executable, "-m", "storage_plugins", *map(str, command)], capture_output=True, text=True, **options
-        )
+    def run(*command, code=0):
+        done = run_command(*command)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
