@@ -20,10 +20,10 @@ from s3_servers import S3Server, served_ceph, served_moto
 from sftp_server import SSHD, SftpServer
 
 import storage_plugins
-from storage_plugins.cache import Cache
-from storage_plugins.config import StoreEntry
-from storage_plugins.file_store import FileStore
-from storage_plugins.testing.assemblies import make_assembly
+from storage_plugins._config.config import StoreEntry
+from storage_plugins._copies.cache import Cache
+from storage_plugins._store.file_store import FileStore
+from storage_plugins.testing._assemblies import make_assembly
 
 _numbers = itertools.count()
 
@@ -176,6 +176,11 @@ def sftp(sftp_service: SftpServer, home: Path) -> SftpServer:
     return sftp_service
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time tests wait, for disks, for servers and for repeats."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what a class inherits from the kit and names in ``slow``."""
@@ -251,7 +256,7 @@ def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
     """Make stores over files in memory, which can be made to refuse and to count."""
 
     def make(files: MemoryFiles, *, receipts: bool = True, cache: str = "cache", name: str = "lab") -> FileStore:
-        from storage_plugins.settings import StoreSettings
+        from storage_plugins._backend.settings import StoreSettings
 
         entry = StoreEntry(name, "memory", {}, None, tmp_path, tmp_path / "receipts" if receipts else None)
         folder = tmp_path / cache

@@ -12,8 +12,8 @@ import yaml
 from children import child, context
 
 from storage_plugins import EncodingError, IntegrityError, brainscore
+from storage_plugins._copies.cache import Cache
 from storage_plugins.brainscore.stimuli import unzip
-from storage_plugins.cache import Cache
 
 PLACE = "their-bucket/data"
 FILES = {"n1.png": b"one", "n2.png": b"two", "sub/n3.png": b"three"}

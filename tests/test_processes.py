@@ -58,6 +58,7 @@ def claim_many(root: Path, process: int) -> None:
         store.upload_file(path, "shared.bin")
 
 
+@pytest.mark.slow
 def test_versions_of_many_writers_are_gapless(tmp_path):
     root = tmp_path / "root"
     fork = multiprocessing.get_context("fork")

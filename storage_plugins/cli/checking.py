@@ -12,8 +12,8 @@ from .exit_codes import exit_code
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ..checking import Check
-    from ..trials import Finding
+    from .._check.check import Check
+    from .._check.trials import Finding
 
 _MARKS = {True: ("ok", "green"), False: ("no", "red"), None: ("-", "yellow")}
 _INDENT = 4 + 11 + 2  # columns before a finding's text
@@ -31,8 +31,8 @@ def check(store: str | None, read_only: bool, config: Path | None, as_json: bool
     that. The exit code is 0 if nothing is wrong, else that of the first thing that is.
     """
     from .. import open_store
-    from ..checking import Check
-    from ..group import Group
+    from .._check.check import Check
+    from .._store.group import Group
 
     opened = open_store(store, config=config)
     members = opened.members() if isinstance(opened, Group) else {opened.name: True}

@@ -22,7 +22,7 @@ from .receipts import receipts
 from .schema import schema
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from .._store.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -91,9 +91,9 @@ _force_option = click.option("--force", is_flag=True, help="Let --output replace
 @cli.command()
 def demo() -> None:
     """Upload a small assembly to the embedded local store and load it back."""
-    from .. import demo
-    from ..config import Config
-    from ..opening import open_entry
+    from .. import _sample as demo
+    from .._config.config import Config
+    from .._store.open import open_entry
 
     store = open_entry(Config.embedded().entry("local"))
     made = demo.assembly()
@@ -130,8 +130,8 @@ def init(path: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stores(config: Path | None, ask: bool, as_json: bool) -> None:
     """List the configured stores, and what is wrong with any."""
-    from ..config import Config
-    from ..opening import open_entry
+    from .._config.config import Config
+    from .._store.open import open_entry
 
     found = Config.open(config)
     rows = []
@@ -165,7 +165,7 @@ def stores(config: Path | None, ask: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backends(as_json: bool) -> None:
     """List the installed backends, what is wrong with any, and how to mend it."""
-    from ..plugins import installed
+    from .._backend.discovery import installed
 
     plugins = installed()
     if as_json:
@@ -399,7 +399,7 @@ def share(
 @contextmanager
 def _opened(name: str | None, config: Path | None, as_json: bool) -> Iterator[Store]:
     """Open a store; on a terminal, with a progress bar for each transfer."""
-    from ..opening import open_store
+    from .._store.open import open_store
     from .progress import bars
 
     store = open_store(name, config=config)

@@ -13,8 +13,8 @@ import click
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ..mirroring import Mirrored, MirrorReport
-    from ..store import Store
+    from .._mirror.mirror import Mirrored, MirrorReport
+    from .._store.store import Store
 
 _FAILED, _LEFT_ALONE = 1, 6  # exit codes
 

@@ -54,9 +54,9 @@ def new_backend(name: str, folder: Path) -> None:
 def _words(name: str) -> dict[str, str]:
     """Return what stands for the words of the templates; refuse a name that cannot be a backend's."""
     from .. import __version__
+    from .._backend.discovery import NAME, installed
+    from .._store.group import BACKEND
     from ..errors import AlreadyExists, InvalidIdentifier
-    from ..group import BACKEND
-    from ..plugins import NAME, installed
 
     if not NAME.fullmatch(name) or len(name) > _LONGEST or name in _OTHERS_IN_YAML:
         raise InvalidIdentifier(

@@ -31,10 +31,10 @@ def import_(paths: tuple[Path, ...], dry_run: bool, config: Path | None, as_json
     They are the version ids and hashes in calls of load_assembly_from_s3, load_stimulus_set_from_s3,
     load_from_s3 and fetch_file. Sources are read, never run. What could not be read is said, with file and line.
     """
-    from ..config import Config
+    from .._config.config import Config
+    from .._copies.receipts import Receipts
     from ..errors import AssemblyNotFound, ConfigError
     from ..importing import import_pins
-    from ..receipts import Receipts
 
     found = Config.open(config)
     folder = next(iter(found.stores.values())).receipts  # one for all stores

@@ -18,7 +18,7 @@ def schema(output: Path | None, force: bool) -> None:
 
     It has the settings of the backends that are installed and can be used here.
     """
-    from ..schema import schema as make
+    from .._config.schema import schema as make
 
     made, left_out = make()
     for title, problem in left_out.items():
