@@ -1,5 +1,6 @@
 """What tests share: a home of their own, small assemblies, and stores on real servers."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -32,7 +33,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for w
 
 
 # botocore reads its two megabytes of JSON again for each store that is opened, a tenth of a second of CPU
-JSONFileLoader.load_file = cache(JSONFileLoader.load_file)
+_read_json = cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read_json(path)
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +181,12 @@ def sftp(sftp_service: SftpServer, home: Path) -> SftpServer:
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a third of the time tests wait, for disks, for servers and for repeats."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported: half a million objects that stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
