@@ -1,10 +1,11 @@
-"""What the exit code of the command line says."""
+"""The exit codes of the command line, by kind of error. ``docs/command-line.md`` lists them for users."""
 
 from __future__ import annotations
 
 from .. import errors
 
-OTHER, INTERRUPTED = 1, 130  # 2 is a wrong command line
+OTHER = 1  # 2 is a wrong command line
+INTERRUPTED = 130  # as shells report it: 128 + the signal's number
 _CODES: dict[type[errors.StorageError], int] = {  # the first that fits
     errors.AssemblyNotFound: 3,
     errors.AccessDenied: 4,

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import click
 
+from ._options import example
+from ._output import say
+
 _LONGEST = 40  # characters of a name, so that the lines it stands in are not too long
 _OTHERS_IN_YAML = ("null", "true", "false", "yes", "no", "on", "off")
 _FILES = {
@@ -24,13 +27,14 @@ _FILES = {
 }
 
 
-@click.command("new-backend")
+@click.command("new-backend", epilog=example("storage-plugins new-backend shelf storage-plugins-shelf"))
 @click.argument("name")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def new_backend(name: str, folder: Path) -> None:
-    """Write the package of a new backend called NAME into the new folder DIR.
+    """Write a package to begin a new backend with.
 
-    It installs, and is listed. Its tests are the test-kit, and say what is to be written.
+    NAME is what `backend:` will say in storage.yaml, DIR a new folder. The package can be installed at once; its
+    tests are the test-kit, and say what is left to write.
     """
     from ..atomic import atomic_folder, disk_errors
     from ..errors import AlreadyExists, StorageError
@@ -44,11 +48,11 @@ def new_backend(name: str, folder: Path) -> None:
                 (made / path).write_text(text, encoding="utf-8")
     except StorageError as error:
         if isinstance(error.__cause__, FileExistsError):
-            raise AlreadyExists(f"{folder} is there already, and not empty", hint="Name a new folder.") from error
+            raise AlreadyExists(f"{folder} exists already and is not empty", hint="Name a new folder.") from error
         raise
-    click.echo(f"Wrote the backend {name!r} to {folder}. What its host does is yours to write:")
-    click.echo(f"  cd {shlex.quote(str(folder))} && pip install -e '.[test]' && python -m pytest -x")
-    click.echo(f"  says what is missing in src/{words['module']}/files.py, until the backend is done.")
+    say(f"Wrote the backend {name!r} to {folder}. Next:")
+    say(f"  cd {shlex.quote(str(folder))} && pip install -e '.[test]' && python -m pytest -x")
+    say(f"  The tests say what is left to write in src/{words['module']}/files.py.")
 
 
 def _words(name: str) -> dict[str, str]:
@@ -61,12 +65,12 @@ def _words(name: str) -> dict[str, str]:
     if not NAME.fullmatch(name) or len(name) > _LONGEST or name in _OTHERS_IN_YAML:
         raise InvalidIdentifier(
             f"{name!r} cannot be a backend's name",
-            hint=f"It is a word in YAML: a letter, then lower-case letters, digits, - and _; {_LONGEST} at most.",
+            hint=f"Use a lower-case letter, then lower-case letters, digits, - and _: at most {_LONGEST} characters.",
         )
     parts = _parts(name)
     for taken, owner in [(BACKEND, "storage-plugins"), *((one.name, one.distribution) for one in installed())]:
         if _parts(taken) == parts:
-            raise AlreadyExists(f"There is a backend {taken!r}, of {owner}", hint="Choose another name.")
+            raise AlreadyExists(f"There is a backend {taken!r} already, in {owner}", hint="Choose another name.")
     package = "_".join(parts)
     return {
         "name": name,

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ._output import visible
+
 
 @contextmanager
 def bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give out a function that shows bytes done of bytes in all (None: unknown) for a file's name."""
+    """Yield a function that shows the bytes done of a file's total (None: unknown), by the file's name."""
     from tqdm import tqdm
 
     shown: dict[str, Any] = {}
@@ -17,7 +19,8 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
 
         def report(name: str, done: int, size: int | None) -> None:
             if name not in shown:
-                shown[name] = stack.enter_context(tqdm(desc=name, total=size, unit="B", unit_scale=True, leave=False))
+                title = visible(name, one_line=True)
+                shown[name] = stack.enter_context(tqdm(desc=title, total=size, unit="B", unit_scale=True, leave=False))
             shown[name].update(done - shown[name].n)
             if size is not None and done >= size:  # a mirror has thousands
                 shown.pop(name).close()
