@@ -257,6 +257,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss in KiB")
+@pytest.mark.slow
 def test_a_gibibyte_in_dask_is_written_and_read_in_flat_memory(tmp_path):
     pytest.importorskip("dask")
     command = [sys.executable, "-c", FLAT, str(tmp_path / "x.nc")]
@@ -265,6 +266,7 @@ def test_a_gibibyte_in_dask_is_written_and_read_in_flat_memory(tmp_path):
     assert float(done.stdout) < 350  # MiB; the data have 977
 
 
+@pytest.mark.slow
 def test_a_lazy_assembly_is_computed_in_other_processes(tmp_path):
     distributed = pytest.importorskip("distributed")
     made = xr.DataArray(np.arange(60_000.0).reshape(300, 200), dims=("x", "y"))

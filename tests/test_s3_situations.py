@@ -95,7 +95,7 @@ def page():
             context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
             server.socket = context.wrap_socket(server.socket, server_side=True)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"{'http' if folder is None else 'https'}://localhost:{server.server_address[1]}"
 
     yield serve

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
+from children import run_python
 from conftest import OSF_TOKEN, make_assembly
 from test_examples_and_docs import DATA, PROJECT, needs_checkout, needs_data
 
@@ -48,13 +48,10 @@ BUDGET = {
 def run_script(folder: Path, pinned_by: list[str], cache: Path) -> list[str]:
     """Run the same script on the pins beside it, on a machine that has nothing yet; return what it printed."""
     (folder / "analysis.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-W", "error:::__main__", "analysis.py", "pins.json", *pinned_by],
-        cwd=folder,
-        env={**os.environ, "STORAGE_PLUGINS_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("STORAGE_PLUGINS_CACHE", str(cache))
+        done = run_python(folder / "analysis.py", "pins.json", *pinned_by)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
