@@ -86,8 +86,9 @@ class Rows:
     def newest(self, look: Look, key: str) -> Row | None:
         """Return the newest version of ``key`` as it is now. Not `Row.sure` if only a listing was asked."""
         rows: list[Row] = []
+        known = look.file_ids(key)
         if not look.has_listed(self._tree.folder):
-            for place, file_id in enumerate(look.file_ids(key)):
+            for place, file_id in enumerate(known):
                 row = self._described(file_id, key, main=not place)
                 if row is None:
                     rows = []
