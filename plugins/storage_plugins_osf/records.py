@@ -31,6 +31,7 @@ _BYTES = re.compile(
 
 
 _NOTE = re.compile(r"(?P<sha256>[0-9a-f]{64})\.[0-9a-f]{8}\.uploading\.json")
+_WAITED_FOR = timedelta(minutes=1)
 _FORGOTTEN = timedelta(days=1)  # an upload announced before the newest one by that much is no longer running
 
 
@@ -92,10 +93,13 @@ class Records:
                 found.setdefault(key_of(entry.name), set()).add(entry.name)
         return {key: _named(*names) for key, names in found.items() if len(names) == 1}
 
-    def announce(self, look: Look, key: str, source: Source, metadata: Mapping[str, str]) -> Announcement:
-        """Write the record before the upload, or if it is there already a note: others see by it that we upload.
+    def announce(
+        self, look: Look, key: str, source: Source, metadata: Mapping[str, str], *, queue: bool
+    ) -> Announcement:
+        """Write the record before the upload, and if it is there already a note: others see by it that we upload.
 
-        A record without its version, or a note, means that an upload is running. See `others`.
+        A record without its version, or a note, means that an upload is running. See `others`. ``queue``: write a
+        note in any case, for `ahead`.
         """
         path = f"{self._base}/{self._name(key, metadata)}"
         rule, _, digest = metadata.get("content-digest", "").partition(":")
@@ -106,7 +110,8 @@ class Records:
         if source.sha256 not in self._of(key) and self._write(look, path, key, record, body) is not None:
             self._add(key, path.rpartition("/")[2], record)
             self._known.none.discard((key, source.sha256))
-            return Announcement(path, record, None)
+            if not queue:
+                return Announcement(path, record, None)
         self._add(key, path.rpartition("/")[2], record)
         note = f"{source.sha256}.{secrets.token_hex(4)}.uploading.json"
         written = self._write(look, path, key, note, body)
@@ -131,6 +136,17 @@ class Records:
             if running and name != ours.name and not old:
                 return True
         return ours.name not in names
+
+    def ahead(self, ours: Announcement) -> bool:
+        """Whether somebody else announced an upload to the same name by a note, shortly before us."""
+        names = self._names_in(self._tree.look(), ours.path)
+        mine = names.get(ours.name)
+        for name, made in names.items():
+            if mine is None or made is None or not _NOTE.fullmatch(name) or name == ours.name:
+                continue
+            if (made, name) < (mine, ours.name) and mine - made < _WAITED_FOR:
+                return True
+        return False
 
     def withdraw(self, ours: Announcement) -> None:
         """Delete a note. A record stays."""

@@ -28,6 +28,7 @@ from .versions import Row, Rows
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 18  # bytes that must be taken within the connection's first timeout
 _TRANSACTION = 1.0  # seconds after which OSF has stored what began before ours was stored, or never will
+_WAITS = 40  # for those who are ahead of us
 _LOOKS = 8  # at twins, until whoever made the other one has removed it
 
 
@@ -55,7 +56,8 @@ class Sending:
         self._announced: Announcement | None = None
         self._before: dict[str, int] = {}  # how many versions a file had when this began
         self.sent = False  # whether any of our bytes may have arrived
-        self.contested = False  # whether somebody else is uploading to the same name
+        self.queue = False  # whether somebody else was uploading to the same name a short while ago
+        self.contested = False  # whether somebody else is
         self.stuck = False  # whether the file is wedged, and its newest version has our bytes: OSF takes no others
 
     def taken(self) -> AlreadyExists:
@@ -70,7 +72,11 @@ class Sending:
             StoreUnavailable: it is not clear what became of it.
         """
         self.withdraw()
-        self._announced = self._records.announce(self._tree.look(), self._key, self._source, self._metadata)
+        self._announced = self._records.announce(
+            self._tree.look(), self._key, self._source, self._metadata, queue=self.queue or self.contested
+        )
+        if self.queue or self.contested:
+            self._wait_for_our_turn(self._announced)
         known = self._tree.ids.files.get(self._key)
         if known and len(known) > 1:
             self._wait_for_one(self._tree.look())
@@ -82,6 +88,14 @@ class Sending:
         if entry is None:
             raise self._contest("the file is deleted while we upload to it")
         return self._confirmed_new(entry) if made else self._confirmed(entry)
+
+    def _wait_for_our_turn(self, ours: Announcement) -> None:
+        """Let those go first who announced their upload before us; not for ever: they may have been killed."""
+        for attempt in range(_WAITS):
+            if not self._records.ahead(ours):
+                break
+            self.contested = True
+            pause(min(attempt, 3))
 
     def withdraw(self) -> None:
         """End what was announced."""

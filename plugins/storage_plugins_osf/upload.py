@@ -23,6 +23,7 @@ _FAILURES = 4  # of requests
 _CONTESTS = 12  # with uploads of somebody else to the same name
 _ALONE = 3  # of these, after which nobody else is expected to heal a wedged file
 _LONGEST_WAIT = 60.0
+_BUSY = 20.0  # seconds for which uploads to a name are queued after somebody else uploaded to it
 
 
 class Uploads:
@@ -31,6 +32,7 @@ class Uploads:
     def __init__(self, tree: Tree, folders: Folders, records: Records, rows: Rows, project: Project) -> None:
         self._tree, self._folders, self._records, self._rows = tree, folders, records, rows
         self._project = project
+        self._busy: dict[str, float] = {}  # when somebody else was last seen uploading to a name
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str:
         """Store ``source`` as a new version and return its id. Its record is written first, so each version has one."""
@@ -38,9 +40,12 @@ class Uploads:
             sending = Sending(self._tree, self._folders, self._records, self._rows, key, source, metadata, if_absent)
             if if_absent and self._rows.newest(self._tree.look(), key) is not None:
                 raise sending.taken()
+            sending.queue = time.monotonic() - self._busy.get(key, -_BUSY) < _BUSY
             try:
                 return self._put(sending)
             finally:
+                if sending.contested:
+                    self._busy[key] = time.monotonic()
                 sending.withdraw()
 
     def _put(self, sending: Sending) -> str:

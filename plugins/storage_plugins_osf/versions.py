@@ -68,6 +68,7 @@ class _Known:
         self.sizes: dict[tuple[str, int], int] = {}
         self.claims: dict[tuple[str, int], int] = {}
         self.counts: dict[str, int] = {}
+        self.lost: dict[str, int] = {}  # how many versions of a key cannot be read
         self.wedged: dict[str, int] = {}  # of each wedged file, a number that can be asked for
 
 
@@ -272,13 +273,11 @@ class Rows:
         for listed, kept in zip(reversed(rows), reversed(stored), strict=False):
             if id(kept) in whole:
                 numbered.append(dataclasses.replace(listed, number=kept.number, size=kept.size))
-        if len(numbered) < min(len(rows), len(stored)):
-            _log.warning(
-                "%d versions of %s in %s cannot be read: uploads at the same moment got the same number at OSF",
-                min(len(rows), len(stored)) - len(numbered),
-                key,
-                self._tree.connection.address,
-            )
+        lost = min(len(rows), len(stored)) - len(numbered)
+        if lost > self._known.lost.get(key, 0):  # else it was logged before
+            self._known.lost[key] = lost
+            text = "%d versions of %s in %s cannot be read: uploads at the same moment got the same number at OSF"
+            _log.warning(text, lost, key, self._tree.connection.address)
         return numbered[::-1]
 
     def _request(self, file_id: str, key: str, query: dict[str, str]) -> requests.Response:
