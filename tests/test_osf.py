@@ -236,7 +236,7 @@ def test_an_older_version_is_not_taken_for_what_osf_says_of_the_newest(open_osf,
 def test_twins_are_read_as_one_and_the_one_that_gives_way_keeps_its_versions(
     open_osf, osf, project, newest_first, monkeypatch
 ):
-    monkeypatch.setattr("storage_plugins_osf.sending.pause", lambda attempt: None)
+    monkeypatch.setattr("storage_plugins_osf.twins.pause", lambda attempt: None)
     for number in range(2):
         osf.host.put(project, "f", f"first file {number}".encode())
     first = osf.host.get(project, "f")[0]

@@ -128,7 +128,7 @@ def test_a_file_that_somebody_has_checked_out_is_refused_with_that_reason(open_o
     store.upload(make_assembly(1), "X")
     (file,) = osf.host.get(project, KEY)
     file.checkout = "a co-worker"
-    with pytest.raises(AccessDenied, match="checked out by somebody else") as caught:
+    with pytest.raises(AccessDenied, match="checked out by someone else") as caught:
         store.upload(make_assembly(2), "X")
     assert CHECKED_OUT in str(caught.value)
     assert "private or missing" not in str(caught.value)

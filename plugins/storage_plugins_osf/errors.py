@@ -94,7 +94,7 @@ def _denied(response: Any, what: str, address: str, reason: str, shown: str) -> 
     """Return the error of a refused reader or writer, with OSF's own reason."""
     if "checkout" in reason.lower() or "checked out" in reason.lower():
         return AccessDenied(
-            f"{what} in {address} cannot be changed: it is checked out by somebody else ({shown})",
+            f"{what} in {address} cannot be changed: it is checked out by someone else ({shown})",
             hint="Ask the other contributors to check the file in again at osf.io, or upload under another name.",
         )
     method = getattr(getattr(response, "request", None), "method", "GET")

@@ -109,7 +109,7 @@ class Folders:
         what = f"the folder {path}"
         inside, there = self._tree.listing(twin, what), self._tree.listing(into, what)
         if inside is None or there is None:
-            return  # somebody else was faster
+            return  # someone else was faster
         for entry in inside:
             same = [e for e in there if e.is_folder == entry.is_folder and e.name == entry.name and e.id != entry.id]
             if entry.is_folder and same:

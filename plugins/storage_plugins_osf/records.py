@@ -118,7 +118,7 @@ class Records:
         return Announcement(path, note, written.id if written else None)
 
     def others(self, ours: Announcement, versions: Iterable[str | None]) -> bool:
-        """Whether somebody else may be uploading to the same name; ``versions``: the sha256s that are there.
+        """Whether someone else may be uploading to the same name; ``versions``: the sha256s that are there.
 
         Uploads announce themselves before they begin. So after ours is stored, whoever may still store one that
         did not see ours is announced.
@@ -138,7 +138,7 @@ class Records:
         return ours.name not in names
 
     def ahead(self, ours: Announcement) -> bool:
-        """Whether somebody else announced an upload to the same name by a note, shortly before us."""
+        """Whether someone else announced an upload to the same name by a note, shortly before us."""
         names = self._names_in(self._tree.look(), ours.path)
         mine = names.get(ours.name)
         for name, made in names.items():
@@ -157,7 +157,7 @@ class Records:
                 _log.info("A note of an upload could not be deleted: %s", error.message)
 
     def merge(self, look: Look, key: str) -> None:
-        """Merge twins of the folder of records of ``key``, after somebody else uploaded it at the same time."""
+        """Merge twins of the folder of records of ``key``, after someone else uploaded it at the same time."""
         look.again(self._base)
         for path in self._paths(look, key):
             self._folders.merge(look, path)

@@ -6,10 +6,6 @@ to be one of two of its name. So a receipt is only given for a version that a lo
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -17,23 +13,23 @@ import requests
 
 from storage_plugins import AlreadyExists, Source, StorageError, StoreUnavailable
 
-from .download import Download
-from .entries import Entry, entry_of, retired_name
+from .entries import Entry, entry_of
 from .errors import refusal
 from .folders import Folders
 from .records import Announcement, Records
+from .repair import repair
 from .tree import Look, Tree
+from .turns import pause
+from .twins import Twins
 from .versions import Row, Rows
 
-_log = logging.getLogger(__name__)
 _BLOCK = 1 << 18  # bytes that must be taken within the connection's first timeout
 _TRANSACTION = 1.0  # seconds after which OSF has stored what began before ours was stored, or never will
 _WAITS = 40  # for those who are ahead of us
-_LOOKS = 8  # at twins, until whoever made the other one has removed it
 
 
 class Contested(StoreUnavailable):
-    """Somebody else uploaded to the same name at the same moment; no version can be confirmed."""
+    """Someone else uploaded to the same name at the same moment; no version can be confirmed."""
 
 
 class Sending:
@@ -53,11 +49,12 @@ class Sending:
         self._tree, self._folders, self._records, self._rows = tree, folders, records, rows
         self._key, self._source, self._metadata, self._if_absent = key, source, metadata, if_absent
         self._connection, self._address = tree.connection, tree.connection.address
+        self._twins = Twins(tree, folders, rows)
         self._announced: Announcement | None = None
         self._before: dict[str, int] = {}  # how many versions a file had when this began
         self.sent = False  # whether any of our bytes may have arrived
-        self.queue = False  # whether somebody else was uploading to the same name a short while ago
-        self.contested = False  # whether somebody else is
+        self.queue = False  # whether someone else was uploading to the same name a short while ago
+        self.contested = False  # whether someone else is
         self.stuck = False  # whether the file is wedged, and its newest version has our bytes: OSF takes no others
 
     def taken(self) -> AlreadyExists:
@@ -68,7 +65,7 @@ class Sending:
         """Announce the upload, send all bytes and return the version they became, confirmed.
 
         Raises:
-            Contested: somebody else uploads to the same name; ours may not be readable.
+            Contested: someone else uploads to the same name; ours may not be readable.
             StoreUnavailable: it is not clear what became of it.
         """
         self.withdraw()
@@ -79,7 +76,7 @@ class Sending:
             self._wait_for_our_turn(self._announced)
         known = self._tree.ids.files.get(self._key)
         if known and len(known) > 1:
-            self._wait_for_one(self._tree.look())
+            self._one_left()
             known = self._tree.ids.files.get(self._key)
         entry = self._update(known[0]) if known and not self._if_absent else None
         if entry is not None:
@@ -108,9 +105,9 @@ class Sending:
         return self._lasting(self._found) if self.sent else None
 
     def _lasting(self, find: Callable[[], tuple[Row | None, list[Row]]]) -> Row | None:
-        """Return the version that ``find`` returns, once nobody else can store one under its number any more.
+        """Return the version that ``find`` returns, once no one else can store one under its number any more.
 
-        Somebody who uploads at the same moment may not have seen ours. OSF's transactions end soon: then it shows.
+        Someone who uploads at the same moment may not have seen ours. OSF's transactions end soon: then it shows.
         """
         row, rows = find()
         if row is None or self._announced is None:
@@ -136,29 +133,10 @@ class Sending:
         return None, rows
 
     def unblock(self) -> None:
-        """Upload the oldest version's bytes again: OSF stores nothing equal to the newest, and only a store heals."""
+        """Make a wedged file whose newest version has our bytes take them again."""
         known = self._tree.ids.files.get(self._key)
-        rows = self._rows.of_file(self._key, known[0], doubted=True) if known else []
-        if not known or not rows or self._rows.wedged(known[0]) is None:
-            return
-        oldest = rows[-1]
-        what = f"{self._key}, version {oldest.number},"
-        with tempfile.TemporaryFile() as copy:
-            sha256 = hashlib.sha256()
-            download = Download(
-                self._connection, self._tree.url(oldest.file_id), what, oldest.number,
-                size=oldest.size, start=0, stop=None, doubted=lambda: None,
-            )  # fmt: skip
-            for block in download:
-                sha256.update(block)
-                copy.write(block)
-            if oldest.sha256 not in (None, sha256.hexdigest()):
-                raise StoreUnavailable(f"{what} in {self._address} arrived damaged")
-            copy.seek(0)
-            query = {"kind": "file", "version": f"{oldest.number}"}
-            response = self._connection.request("PUT", self._tree.url(oldest.file_id), self._key, query, copy)
-            self._tree.written(response, self._key)
-        _log.warning("Uploaded the oldest version of %s in %s again, to make it readable", self._key, self._address)
+        if known and (rows := self._rows.of_file(self._key, known[0], doubted=True)):
+            repair(self._tree, self._rows, rows[-1], self._key)
 
     # one request
 
@@ -177,7 +155,7 @@ class Sending:
         if response.status_code == 404:
             self._tree.ids.files.pop(self._key, None)
             return None
-        if response.status_code == 500 and self._wait_for_one(self._tree.look()):
+        if response.status_code == 500 and self._one_left():
             raise self._contest("there are two files of that name")
         return self._tree.written(response, self._key)
 
@@ -189,7 +167,7 @@ class Sending:
             look = self._tree.look()
             look.from_the_root()
             response = self._request(self._folder_url(look), query)
-        if response.status_code == 500 and self._wait_for_one(self._tree.look()):
+        if response.status_code == 500 and self._one_left():
             raise self._contest("there are two files of that name")
         if response.status_code != 409:
             return response.status_code == 201, self._tree.written(response, self._key)
@@ -256,14 +234,16 @@ class Sending:
         self._refuse_other_bytes(entry)
         look = self._tree.look()
         if self._tree.ids.made:
-            look.from_the_root()  # somebody else may have made the folder at the same time
-        there = self._active(look)
+            look.from_the_root()  # someone else may have made the folder at the same time
+        there = self._twins.there(look, self._key)
         if self._folders.merge_seen(look):
             look.from_the_root()
-            there = self._active(look)
+            there = self._twins.there(look, self._key)
         if len(there) > 1:
-            self._give_way(entry, there)
-        if [one.id for one in self._active(look)] != [entry.id]:
+            self.contested = True
+            if not self._twins.settle(self._key, entry.id, there):
+                raise self._contest("someone else created a file of that name")
+        elif [one.id for one in there] != [entry.id]:
             raise self._contest("the file is not there")
         self._tree.ids.made = False
         return Row(entry.id, 1, True, self._source.sha256, self._source.size, entry.modified, 1)
@@ -274,62 +254,11 @@ class Sending:
                 f"{self._key} in {self._address}: OSF confirmed other bytes (sha256 {entry.sha256}) than were sent"
             )
 
-    # two files of one name
-
-    def _active(self, look: Look) -> list[Entry]:
-        return [entry for entry in look.file_entries(self._key) if not entry.retired]
-
-    def _give_way(self, ours: Entry, there: list[Entry]) -> None:
-        """Leave one of two files of a name: who made one that does not come first removes it and uploads again.
-
-        The one that comes first waits for that. If the other file stays, its upload may have been confirmed
-        before, so ours gives way all the same.
-        """
-        self.contested = True
-        look = self._tree.look()
-        for attempt in range(_LOOKS):
-            if ours.id not in [entry.id for entry in there[:1]]:
-                break
-            pause(attempt)
-            look.again(self._tree.folder)
-            there = self._active(look)
-            if len(there) == 1:
-                break
-        if [entry.id for entry in there] == [ours.id]:
-            return
-        mine = next((entry for entry in there if entry.id == ours.id), None)
-        if mine is not None and mine.count == 1:
-            self._remove(mine)
-        raise self._contest("somebody else made a file of that name")
-
-    def _remove(self, ours: Entry) -> None:
-        """Remove the file that we made: renamed first, so that nobody uploads to it, then deleted if nobody has."""
-        self._tree.ids.files.pop(self._key, None)
-        if not self._folders.rename(ours, retired_name(ours)):
-            return
-        seen = self._rows.described(ours.id, self._key)
-        if isinstance(seen, Entry) and (seen.count, seen.sha256) == (1, self._source.sha256):
-            self._tree.delete(self._tree.url(ours.id), self._key)
-
-    def _wait_for_one(self, look: Look) -> bool:
-        """Wait until there is one file of the name; if others stay, rename all but the first. Whether there were more.
-
-        The renamed ones keep their versions, which are read as before.
-        """
-        there = self._active(look)
-        if len(there) < 2:
-            return False
-        self.contested = True
-        for attempt in range(_LOOKS):
-            pause(attempt)
-            look.again(self._tree.folder)
-            there = self._active(look)
-            if len(there) < 2:
-                return True
-        for twin in there[1:]:
-            self._folders.rename(twin, retired_name(twin), version=self._rows.wedged(twin.id))
-        look.again(self._tree.folder)
-        return True
+    def _one_left(self) -> bool:
+        """Wait until there is one file of our name. Whether there were more."""
+        more = self._twins.wait_for_one(self._key)
+        self.contested |= more
+        return more
 
     def _contest(self, why: str) -> Contested:
         self.contested = True
@@ -355,8 +284,3 @@ class _Body:
         except StorageError as error:
             self.failed = error
             raise
-
-
-def pause(attempt: int) -> None:
-    """Wait, longer each time, and by a random share, so that several processes do not meet again."""
-    time.sleep(min(4.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311

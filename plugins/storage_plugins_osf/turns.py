@@ -1,4 +1,4 @@
-"""Turns: within one process, one upload at a time to a name, and one creation at a time of a folder.
+"""Turns and pauses: within one process, one upload at a time to a name, and one creation at a time of a folder.
 
 OSF itself has no locks. The turns belong to the location and the name, not to a store object, so two stores
 opened on one location share them. They are never pickled, and a forked child begins with none held.
@@ -7,7 +7,9 @@ opened on one location share them. They are never pickled, and a forked child be
 from __future__ import annotations
 
 import os
+import random
 import threading
+import time
 import weakref
 
 
@@ -39,6 +41,11 @@ def turn(*name: str) -> _Turn:
     """
     with _guard:
         return _turns.setdefault(name, _Turn())
+
+
+def pause(attempt: int) -> None:
+    """Wait, longer each time, and by a random share, so that several processes do not meet again."""
+    time.sleep(min(4.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311
 
 
 def _forget() -> None:

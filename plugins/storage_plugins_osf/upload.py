@@ -14,16 +14,16 @@ from storage_plugins import RateLimited, Source, StoreUnavailable
 from .folders import Folders
 from .project import Project
 from .records import Records
-from .sending import Contested, Sending, pause
+from .sending import Contested, Sending
 from .tree import Tree
-from .turns import turn
+from .turns import pause, turn
 from .versions import Rows
 
 _FAILURES = 4  # of requests
-_CONTESTS = 12  # with uploads of somebody else to the same name
-_ALONE = 3  # of these, after which nobody else is expected to heal a wedged file
+_CONTESTS = 12  # with uploads of someone else to the same name
+_ALONE = 3  # of these, after which no one else is expected to heal a wedged file
 _LONGEST_WAIT = 60.0
-_BUSY = 20.0  # seconds for which uploads to a name are queued after somebody else uploaded to it
+_BUSY = 20.0  # seconds for which uploads to a name are queued after someone else uploaded to it
 
 
 class Uploads:
@@ -32,7 +32,7 @@ class Uploads:
     def __init__(self, tree: Tree, folders: Folders, records: Records, rows: Rows, project: Project) -> None:
         self._tree, self._folders, self._records, self._rows = tree, folders, records, rows
         self._project = project
-        self._busy: dict[str, float] = {}  # when somebody else was last seen uploading to a name
+        self._busy: dict[str, float] = {}  # when someone else was last seen uploading to a name
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str:
         """Store ``source`` as a new version and return its id. Its record is written first, so each version has one."""
