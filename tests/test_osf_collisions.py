@@ -1,6 +1,7 @@
 """Two uploads to OSF at the same moment: versions of one number, wedged files, twin files and twin folders."""
 
 import hashlib
+import os
 import threading
 
 import pytest
@@ -320,6 +321,17 @@ def test_an_upload_that_finds_twins_is_written_all_the_same(open_osf, osf, proje
 
 
 # twin folders
+
+
+def test_a_forked_child_begins_with_no_turn_taken():
+    from storage_plugins_osf.turns import turn
+
+    with turn("osf:abc12", "f"):
+        child = os.fork()
+        if not child:
+            with turn("osf:abc12", "f"):
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_two_stores_of_one_process_share_their_turns(open_osf, osf, project):

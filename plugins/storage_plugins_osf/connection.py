@@ -69,7 +69,7 @@ class Connection:
 
     def trust_files_host(self, url: str) -> None:
         """Send the token to the files host that the API names, too: over https, or on this computer."""
-        if not _is_safe(url):
+        if not self._is_safe(url):
             raise StoreUnavailable(f"{self.address}: OSF names a files host without https")
         self._process().files_host = _origin(url)
 
@@ -178,7 +178,7 @@ class Connection:
                 if response.status_code in (301, 302, 303, 307, 308) and response.headers.get("Location"):
                     address = urljoin(address, response.headers["Location"])
                     response.close()
-                    if not _is_safe(address):
+                    if not self._is_safe(address):
                         raise self.odd(what, "a redirect to an address without https")
                     continue
                 if hop and response.status_code not in (200, 206, 416, 429):
@@ -186,6 +186,12 @@ class Connection:
                     raise self.odd(what, f"the storage host answered {response.status_code}")
                 return response
         raise self.odd(what, "too many redirects")
+
+    def _is_safe(self, url: str) -> bool:
+        """Whether requests to a URL cannot be read on the way: https, or all of this service is on this computer."""
+        parts, ours = urlsplit(url), urlsplit(self.settings.api_url)
+        local = parts.hostname in LOOPBACK and ours.hostname in LOOPBACK
+        return parts.scheme == "https" or (local and parts.scheme == ours.scheme == "http")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Response:
         return self._session().request(
@@ -240,12 +246,6 @@ class Connection:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _is_safe(url: str) -> bool:
-    """Whether requests to a URL cannot be read on the way: https, or a server on this computer."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 class _Redacting(logging.Filter):
