@@ -3,7 +3,7 @@
     python examples/natural_stories.py naturalstories_wordinfo.tsv
 
 The table is the per-word summary of self-paced reading times (Futrell et al. 2018) from the
-languageMIT/naturalstories corpus: 10,256 words of 10 stories. Where it goes is up to storage.yaml alone.
+languageMIT/naturalstories corpus: 10,256 words of 10 stories. storage.yaml decides where it is stored.
 """
 
 import argparse
@@ -19,7 +19,7 @@ MEASURES = {"mean": "meanItemRT", "sd": "sdItemRT", "geometric_mean": "gmeanItem
 
 
 def reading_times(table: Path) -> xr.DataArray:
-    """Return presentation (words in reading order) by measure; times in ms, readers as their number."""
+    """Return an assembly of presentation (words in reading order) by measure: times in ms, number of readers."""
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     rows.sort(key=lambda row: (int(row["item"]), int(row["zone"])))
@@ -38,11 +38,11 @@ def reading_times(table: Path) -> xr.DataArray:
 
 
 def main() -> None:
-    """Build, upload, load back by the receipt, and compare."""
+    """Build the assembly, upload it, load it by its receipt, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="naturalstories_wordinfo.tsv")
-    parser.add_argument("--store", help="a store's name; else the default one")
-    parser.add_argument("--config", type=Path, help="the storage.yaml to use")
+    parser.add_argument("--store", help="name of a store (default: the default store)")
+    parser.add_argument("--config", type=Path, help="path of storage.yaml")
     options = parser.parse_args()
 
     store = storage_plugins.open_store(options.store, config=options.config)

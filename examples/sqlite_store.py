@@ -1,12 +1,12 @@
-"""All assemblies in one SQLite database: a backend that is no store of files, with ``upload`` and ``load`` alone.
+"""All assemblies in one SQLite database: a backend without files that has only ``upload`` and ``load``.
 
-A package registers it by ``sqlite = "sqlite_store"`` among its entry points; storage.yaml then says::
+A package registers it with the entry point ``sqlite = "sqlite_store"``. Then write in storage.yaml::
 
     stores:
       lab: {backend: sqlite, database: ./assemblies.db}
 
-It keeps the file that a ``local`` store makes in a temporary folder, so that assemblies come back exactly. (Zarr would
-be nicer to look into, but would leave it to the author to find all that xarray changes on the way there and back.)
+It stores the file that a ``local`` store in a temporary folder makes, so that assemblies come back exactly. (Zarr
+would be easier to inspect, but then the author would have to find everything that xarray changes in a round trip.)
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ ERRORS: dict[int, type[StorageError]] = {
     sqlite3.SQLITE_TOOBIG: storage_plugins.QuotaExceeded,
     sqlite3.SQLITE_READONLY: storage_plugins.AccessDenied,
 }
-PATIENCE = 60.0  # seconds that other uploads may take
+PATIENCE = 60.0  # seconds to wait for other uploads
 
 
 class SQLiteSettings(storage_plugins.StoreSettings):
     """Settings of a ``sqlite`` store."""
 
-    database: storage_plugins.ConfigFolder = Field(description="the database's file, made at its first use")
+    database: storage_plugins.ConfigFolder = Field(description="the database file, created at first use")
 
 
 class SQLiteStore:
-    """An `AssemblyStore`. Each call has a connection of its own, so that threads, forks and pickles need no thought."""
+    """An `AssemblyStore`. Each call opens its own connection, so threads, forks and pickles need no special care."""
 
     def __init__(self, settings: SQLiteSettings) -> None:
         self.settings = settings
@@ -66,16 +66,16 @@ class SQLiteStore:
         drop_attrs: Sequence[str] = (),
         replace: bool | None = None,
     ) -> Receipt:
-        """Keep an assembly as a new version, in one transaction, unless the newest has the same content."""
+        """Store an assembly as a new version, in one transaction, unless the newest version has the same content."""
         if extras:
-            raise NotSupported(f"{self.settings.database} keeps no extras")
+            raise NotSupported(f"{self.settings.database} does not support extras")
         with self._scratch() as (scratch, _), self._database() as database:
             made = scratch.upload(assembly, identifier, assembly_prefix=assembly_prefix, drop_attrs=drop_attrs)
             database.execute("BEGIN IMMEDIATE")
             row = _newest(database, key=made.key, identifier=identifier)
             if row is None or (row["content_digest"] or row["sha256"]) != (made.content_digest or made.sha256):
-                told = made.sha1, made.sha256, made.content_digest, made.created.isoformat()
-                database.execute(INSERT, (made.key, identifier, *told, scratch.load_file(made).read_bytes()))
+                record = made.sha1, made.sha256, made.content_digest, made.created.isoformat()
+                database.execute(INSERT, (made.key, identifier, *record, scratch.load_file(made).read_bytes()))
                 row = _newest(database, key=made.key, identifier=identifier)
             database.execute("COMMIT")
         fields = {field: row[field] for field in FIELDS}
@@ -94,9 +94,9 @@ class SQLiteStore:
         assembly_prefix: str | None = None,
         newest: bool = False,
     ) -> xr.DataArray:
-        """Return an assembly, verified. A hash is the identity, whatever version id stands beside it."""
+        """Return a verified assembly. With a hash, the version ID is ignored."""
         if chunks is not None:
-            raise NotSupported(f"{self.settings.database} gives whole assemblies", hint="Load it without chunks=.")
+            raise NotSupported(f"{self.settings.database} loads only whole assemblies", hint="Load it without chunks=.")
         prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
         if isinstance(identifier, Receipt):
             wanted = {"key": identifier.key, "sha256": identifier.sha256}
@@ -114,7 +114,7 @@ class SQLiteStore:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[tuple[storage_plugins.Store, Path]]:
-        """Give an empty local store, which encodes, decodes and verifies, and its folder."""
+        """Give an empty local store and its folder. It encodes, decodes and verifies."""
         with tempfile.TemporaryDirectory() as folder:
             local = {
                 "backend": "local",
@@ -125,7 +125,7 @@ class SQLiteStore:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection; what is not committed when it ends was never there."""
+        """Give a connection. Changes that are not committed are discarded."""
         path = self.settings.database
         try:
             with contextlib.closing(sqlite3.connect(path, PATIENCE, isolation_level=None)) as database:
@@ -133,7 +133,7 @@ class SQLiteStore:
                 database.execute(TABLE)
                 yield database
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest tells more than is needed
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
             raise ERRORS.get(code, StorageError)(f"The database {path} cannot be used: {error}") from error
 
 

@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from ._backend.operations import Content, FileOperations, Source
+from ._lazy_names import names_from
+from ._records import Digests
 from .errors import (
     AccessDenied,
     AlreadyExists,
@@ -19,16 +22,14 @@ from .errors import (
     StorageError,
     StoreUnavailable,
 )
-from .files import Content, FileOperations, Source
-from .later import names_from
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
-    from .mirroring import MirrorReport, mirror
-    from .opening import load, open_store
-    from .plugins import Backend, Location, hookimpl
-    from .settings import ConfigFolder, StoreSettings
-    from .store import Store
+    from ._backend.discovery import Backend, Location, hookimpl
+    from ._backend.settings import ConfigFolder, StoreSettings
+    from ._mirror.mirror import MirrorReport, mirror
+    from ._store.open import load, open_store
+    from ._store.store import Store
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "ConfigError",
     "ConfigFolder",
     "Content",
+    "Digests",
     "EncodingError",
     "FileOperations",
     "IdentifierCollision",
@@ -70,16 +72,16 @@ __all__ = [
 __getattr__ = names_from(
     __name__,
     {
-        "Backend": "plugins",
-        "ConfigFolder": "settings",
-        "Location": "plugins",
-        "MirrorReport": "mirroring",
-        "Store": "store",
-        "StoreSettings": "settings",
-        "hookimpl": "plugins",
-        "load": "opening",
-        "mirror": "mirroring",
-        "open_store": "opening",
+        "Backend": "_backend.discovery",
+        "ConfigFolder": "_backend.settings",
+        "Location": "_backend.discovery",
+        "MirrorReport": "_mirror.mirror",
+        "Store": "_store.store",
+        "StoreSettings": "_backend.settings",
+        "hookimpl": "_backend.discovery",
+        "load": "_store.open",
+        "mirror": "_mirror.mirror",
+        "open_store": "_store.open",
     },
 )
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from ._copies.receipts import ImportedPin, Receipts
+from ._identifiers import assembly_key, check_file_name, check_identifier
 from .errors import InvalidIdentifier
-from .identifiers import assembly_key, check_file_name, check_identifier
-from .receipts import ImportedPin, Receipts
 from .sources import FoundCall, NotKnown, Unread, find_calls
 
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")

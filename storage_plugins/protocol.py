@@ -1,4 +1,4 @@
-"""What a store is to its users: the ``AssemblyStore`` protocol, and the records it hands out."""
+"""What a store is to its users: the ``AssemblyStore`` protocol, and the records that it returns."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from ._records import Digests
 
+if TYPE_CHECKING:
     import xarray as xr
 
-# metadata key -> field of Version, and what its value must look like; size is the host's own to tell
+# metadata key -> field of Version, and what its value must look like; the size comes from the host
 _RECORD = {
     "identifier": ("identifier", re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,239}")),
     "assembly-prefix": ("assembly_prefix", re.compile(r"[A-Za-z0-9_+-]{0,30}")),
@@ -25,7 +26,7 @@ _RECORD = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Version:
-    """One immutable upload of a key, as its host tells of it.
+    """One immutable upload of a key, as its host describes it.
 
     Hashes, ``identifier`` and ``assembly_prefix`` are what the uploader recorded beside the bytes: a
     hint that helps to find a version, None where there is no record. Loaded bytes are always hashed.
@@ -33,10 +34,11 @@ class Version:
     Attributes:
         version_id: the host's name for this version; None where the host has none.
         size: bytes.
-        created: when the host took it in, with its time zone.
+        created: when the host stored it, with its time zone.
         sha1, sha256: lower-case hex digests of the file.
+        md5: lower-case hex MD5 of the file, where the host itself computed it.
         content_digest: hash of the data, independent of the file's encoding, as ``rule:hex``.
-        etag: the host's tag for these very bytes, for conditional requests; no hash to rely on.
+        etag: the host's tag for these very bytes, for conditional requests; not a hash to rely on.
     """
 
     version_id: str | None
@@ -44,13 +46,21 @@ class Version:
     created: datetime | None = None
     sha1: str | None = None
     sha256: str | None = None
+    md5: str | None = None
     content_digest: str | None = None
     identifier: str | None = None
     assembly_prefix: str | None = None
     etag: str | None = None
 
+    @property
+    def digests(self) -> Digests | None:
+        """The recorded identity of the bytes, None unless it is complete."""
+        if self.sha1 and self.sha256 and self.size is not None:
+            return Digests(self.sha1, self.sha256, self.size)
+        return None
+
     def answers_to(self, identifier: str) -> bool:
-        """Whether it may be loaded as ``identifier``: nothing recorded says that it is another assembly."""
+        """Whether it may be loaded as ``identifier``: no record says that it is another assembly."""
         return self.identifier in (None, identifier) or self.assembly_prefix is None
 
     @classmethod
@@ -60,17 +70,20 @@ class Version:
         *,
         version_id: str | None,
         size: int | None = None,
-        created: datetime | None = None,
+        created: datetime | str | None = None,
+        md5: str | None = None,
         etag: str | None = None,
     ) -> Self:
-        """Return a version from what its host says and the ``metadata`` kept beside it by `record`.
+        """Return a version from what its host says and the ``metadata`` that was stored with it.
 
-        Metadata comes from outside: what does not look as it should is left out.
+        Metadata comes from outside: what does not look as it should is left out. ``created`` may be text in
+        ISO 8601; without a time zone it is UTC.
         """
         return cls(
             version_id=version_id,
             size=size,
-            created=created,
+            created=date_from(created),
+            md5=md5,
             etag=etag,
             **{
                 field: metadata[key]
@@ -81,24 +94,30 @@ class Version:
 
 
 def record(
-    *,
-    identifier: str | None,
-    assembly_prefix: str | None,
-    sha1: str,
-    sha256: str,
-    size: int,
-    content_digest: str | None,
+    identifier: str | None, assembly_prefix: str | None, digests: Digests, content_digest: str | None
 ) -> dict[str, str]:
-    """Return the metadata that lets a version describe itself, read back by `Version.described`."""
+    """Return the metadata that lets a version describe itself; `Version.described` reads it."""
     values = {
         "identifier": identifier,
         "assembly-prefix": assembly_prefix,
-        "sha1": sha1,
-        "sha256": sha256,
-        "size": str(size),
+        "sha1": digests.sha1,
+        "sha256": digests.sha256,
+        "size": str(digests.size),
         "content-digest": content_digest,
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def date_from(value: datetime | str | None) -> datetime | None:
+    """Return a date with a time zone, UTC where none is given; None for text that is not a date."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if value is not None and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,14 +127,15 @@ class Receipt:
     Attributes:
         identifier: the assembly's name, or the file's name for other files.
         store: name of the store in ``storage.yaml``.
-        address: the place itself, such as ``s3://bucket/prefix``.
+        address: the location, such as ``s3://bucket/prefix``.
         key: file name in the store.
         version_id: the host's name for this version; None where the host has none.
         sha1, sha256: lower-case hex digests of the file.
         size: bytes.
         content_digest: hash of the data as ``rule:hex``, or None.
         created: when it was uploaded, UTC.
-        uri: loads these bytes without any configuration: ``storage_plugins.load(uri)``.
+        uri: loads these bytes without any configuration: ``storage_plugins.load(uri)``. Empty where the
+            backend has no URIs.
     """
 
     identifier: str
@@ -130,12 +150,17 @@ class Receipt:
     created: datetime
     uri: str
 
+    @property
+    def digests(self) -> Digests:
+        """The identity of the bytes."""
+        return Digests(self.sha1, self.sha256, self.size)
+
     def pin(self) -> str:
         """Return the three lines that load these bytes in a Brain-Score plugin, ready to paste."""
         return (
-            f'load_from_s3(identifier="{self.identifier}",\n'
-            f'             version_id="{self.version_id or ""}",\n'
-            f'             sha1="{self.sha1}")'
+            f"load_from_s3(identifier={_literal(self.identifier)},\n"
+            f"             version_id={_literal(self.version_id or '')},\n"
+            f"             sha1={_literal(self.sha1)})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,9 +168,14 @@ class Receipt:
         return {**dataclasses.asdict(self), "created": self.created.isoformat()}
 
 
+def _literal(text: str) -> str:
+    """Return Python source for a text, in double quotes where that is simple."""
+    return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else repr(text)
+
+
 @runtime_checkable
 class AssemblyStore(Protocol):
-    """A place that takes assemblies in and gives them back exactly as they were."""
+    """Stores assemblies, and returns them exactly as they were."""
 
     def upload(
         self,
@@ -157,7 +187,7 @@ class AssemblyStore(Protocol):
         drop_attrs: Sequence[str] = (),
         replace: bool | None = None,
     ) -> Receipt:
-        """Keep ``assembly`` (or a netCDF file, byte for byte) as a new version of ``identifier``."""
+        """Store ``assembly`` (or a netCDF file, byte for byte) as a new version of ``identifier``."""
         ...
 
     def load(

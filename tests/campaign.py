@@ -47,8 +47,8 @@ from osf_host import Folder
 from osf_server import Fault, OSFServer
 
 from storage_plugins import Receipt, StorageError, codec, mirror, open_store
-from storage_plugins.cache import Cache
-from storage_plugins.testing.comparison import differences
+from storage_plugins._copies.cache import Cache
+from storage_plugins.testing._comparison import differences
 
 Held = dict[str, list[tuple[str, bytes]]]  # of each key its versions, oldest first: id and bytes
 STEPS = 30
@@ -592,7 +592,7 @@ def _reasons() -> Iterator[list[BaseException]]:
             if record.exc_info and record.exc_info[1]:
                 reasons.append(record.exc_info[1])
 
-    logger, handler = logging.getLogger("storage_plugins.mirroring"), Collecting()
+    logger, handler = logging.getLogger("storage_plugins._mirror.mirror"), Collecting()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)

@@ -41,7 +41,7 @@ from s3_servers import served_moto
 from test_mirror import history
 
 from storage_plugins import open_store
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 AT_ONCE = 4  # files that a mirror copies side by side
 

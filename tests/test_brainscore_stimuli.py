@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from storage_plugins import EncodingError, IntegrityError, brainscore
+from storage_plugins._copies.cache import Cache
 from storage_plugins.brainscore.stimuli import unzip
-from storage_plugins.cache import Cache
 
 PLACE = "their-bucket/data"
 FILES = {"n1.png": b"one", "n2.png": b"two", "sub/n3.png": b"three"}

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 import storage_plugins
 from storage_plugins import ConfigError, PluginError, StoreSettings
-from storage_plugins.config import Config, find
-from storage_plugins.plugins import Backend
+from storage_plugins._backend.discovery import Backend
+from storage_plugins._config.config import Config, find
 
 GOOD = "default: lab\nstores:\n  lab: {backend: local, root: ./here}\n  other: {backend: local, root: /there}\n"
 

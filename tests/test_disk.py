@@ -14,7 +14,7 @@ from memory_files import MemoryFiles
 
 import storage_plugins
 from storage_plugins import AccessDenied, QuotaExceeded
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a tmpfs")
 

@@ -159,6 +159,38 @@ def test_every_console_block_of_a_document_runs(document, tmp_path, monkeypatch)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+ALL = [
+    path
+    for folder in (PROJECT, PROJECT / "docs", PROJECT / "docs" / "decisions", PROJECT / "examples")
+    for path in folder.glob("*.md" if folder.name != "examples" else "*/README.md")
+]
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@needs_checkout
+@pytest.mark.parametrize("document", ALL, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_every_link_between_documents_leads_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text("utf-8"))
+    for path, anchor in links:
+        target = (document.parent / path).resolve() if path else document
+        if not (PROJECT / "CONTRIBUTING.md").exists() and not target.is_relative_to(PROJECT / "docs"):
+            continue  # the suite runs outside the checkout, with the documents alone
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@needs_checkout
+def test_the_tests_that_prove_the_promises_exist():
+    named = {*re.findall(r"tests/[\w*]+\.py", (PROJECT / "docs" / "reliability.md").read_text("utf-8"))}
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not list(PROJECT.glob(name))] == []
+
+
 @needs_checkout
 def test_the_guide_to_osf_runs_from_its_first_block_to_its_last(buckets_in_documents, osf, tmp_path):
     """In one shell, as it stands; its YAML is used as it is shown, but that `api_url:` leads to the stand-in."""

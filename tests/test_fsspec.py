@@ -26,8 +26,8 @@ from storage_plugins import (
     StorageError,
     StoreUnavailable,
 )
-from storage_plugins.cache import Cache
-from storage_plugins.opening import portable
+from storage_plugins._copies.cache import Cache
+from storage_plugins._store.open import portable
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402

@@ -9,7 +9,7 @@ from conftest import OSF_TOKEN, make_assembly
 
 import storage_plugins
 from storage_plugins import AccessDenied, AssemblyNotFound, ConfigError, IntegrityError, NotSupported, StoreUnavailable
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_what_says_most_is_told_where_no_member_has_it(open_group, monkeypatch, 
 
 def test_a_group_without_write_is_for_reading(open_group):
     group = open_group(all={"backend": "group", "read": ["public"]})
-    with pytest.raises(NotSupported, match="for reading"):
+    with pytest.raises(NotSupported, match="read-only"):
         group.upload(make_assembly(1), "X")
 
 
@@ -126,7 +126,7 @@ def test_a_group_without_write_is_for_reading(open_group):
     ("settings", "told"),
     [
         ({"read": ["publik"]}, r"Did you mean 'public'"),
-        ({"read": ["public"], "write": "privat"}, "no store 'privat'"),
+        ({"read": ["public"], "write": "privat"}, "the store 'privat'"),
         ({"read": ["all"]}, "is a group itself"),
         ({"read": []}, "read"),
         ({"read": "public"}, "read"),

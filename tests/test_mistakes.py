@@ -9,7 +9,10 @@ import pytest
 from new_package import FILES, GUIDE, MODULE, blocks, fill_in, write
 
 import storage_plugins
-from storage_plugins import PluginError, answers, guide, plugins
+from storage_plugins import PluginError
+from storage_plugins._backend import discovery as plugins
+from storage_plugins._backend import hints as guide
+from storage_plugins._backend.host import Host
 
 pytestmark = pytest.mark.skipif(not GUIDE.exists(), reason="no checkout around the tests")
 
@@ -17,7 +20,7 @@ HOOK, SETTINGS = f"src/{MODULE}/__init__.py", f"src/{MODULE}/settings.py"
 POINTS = f"src/{MODULE}-0.1.0.dist-info/entry_points.txt"
 OURS = "The backend 'dict' of storage-plugins-dict 0.1.0"
 FAILED = f"{OURS} failed to open: "
-NO_HOOK = "its hook is not storage_plugins_backend(): "
+NO_HOOK = "its hook must be storage_plugins_backend(): "
 
 # section, what the guide quotes, the file with the mistake, what is right there, what is written instead
 BEFORE_OPENING = [
@@ -33,7 +36,7 @@ BEFORE_OPENING = [
     ),
     (
         guide.IMPORT,
-        "its entry point names the module storage_plugins_dikt, and there is none",
+        "its entry point names the module storage_plugins_dikt, which does not exist",
         *(POINTS, "= storage_plugins_dict", "= storage_plugins_dikt"),
     ),
     (
@@ -63,16 +66,16 @@ BEFORE_OPENING = [
     ),
     (
         guide.DESCRIPTION,
-        "the backend's settings are not a subclass of storage_plugins.StoreSettings",
+        "the backend's settings must be a subclass of storage_plugins.StoreSettings",
         *(SETTINGS, "(StoreSettings)", ""),
     ),
     (
         guide.DESCRIPTION,
-        "the backend's name 'My Dict' is not lower-case letters, digits, - and _",
+        "the backend's name must be lower-case letters, digits, - and _, got 'My Dict'",
         *(HOOK, 'name="dict"', 'name="My Dict"'),
     ),
-    (guide.DESCRIPTION, "a Backend has either files= or store=", *(HOOK, "        files=DictFiles,\n", "")),
-    (guide.DESCRIPTION, "a Backend's requires= is a tuple of str", *(HOOK, "requires=()", "requires='dictlib'")),
+    (guide.DESCRIPTION, "a Backend needs either files= or store=", *(HOOK, "        files=DictFiles,\n", "")),
+    (guide.DESCRIPTION, "a Backend's requires= must be a tuple of str", *(HOOK, "requires=()", "requires='dictlib'")),
     (
         guide.DESCRIPTION,
         "TypeError: Backend.__init__() got an unexpected keyword argument 'file'",
@@ -87,12 +90,12 @@ IN_USE = [
     ),
     (
         guide.OPENING,
-        f"{FAILED}TypeError: files= gave str, not a FileOperations",
+        f"{FAILED}TypeError: files= returned str, expected FileOperations",
         *(HOOK, "files=DictFiles", "files=str"),
     ),
     (
         guide.OPENING,
-        f"{FAILED}TypeError: address is method, not str; it is a property",
+        f"{FAILED}TypeError: address is method, expected str; it is a property",
         *(FILES, "    @property\n    def address", "    def address"),
     ),
     (
@@ -100,35 +103,43 @@ IN_USE = [
         f"{FAILED}KeyError: 'DICT_HOME'",
         *(FILES, "self.place = settings.place", "self.place = {}['DICT_HOME']"),
     ),
-    (guide.ANSWER, "put gave bytes, not str or None", *(FILES, "return version_id", "return version_id.encode()")),
-    (guide.ANSWER, "read gave str, not Content", *(FILES, "return Content(version, iter([", "return str((version, [")),
-    (guide.ANSWER, "read(…).version gave None, not Version", *(FILES, "Content(version,", "Content(None,")),
     (
         guide.ANSWER,
-        "read(…).blocks gave str, not blocks of bytes",
+        "put returned bytes, expected str or None",
+        *(FILES, "return version_id", "return version_id.encode()"),
+    ),
+    (
+        guide.ANSWER,
+        "read returned str, expected Content",
+        *(FILES, "return Content(version, iter([", "return str((version, ["),
+    ),
+    (guide.ANSWER, "read(…).version returned None, expected Version", *(FILES, "Content(version,", "Content(None,")),
+    (
+        guide.ANSWER,
+        "read(…).blocks returned str, expected blocks of bytes",
         *(FILES, "iter([data[start:stop]])", "iter([data[start:stop].decode()])"),
     ),
     (
         guide.ANSWER,
-        "versions gave a str, not an iterable of Version",
+        "versions returned a str, expected an iterable of Version",
         *(FILES, "return [version for version, _", "return [version.version_id for version, _"),
     ),
     (
         guide.ANSWER,
-        "versions gave None, not an iterable of Version",
+        "versions returned None, expected an iterable of Version",
         *(FILES, "return [version for version, _", "[version for version, _"),
     ),
     (
         guide.ANSWER,
-        "keys gave a bytes, not an iterable of str",
+        "keys returned a bytes, expected an iterable of str",
         *(FILES, "return [key for key in self.held", "return [b'' for key in self.held"),
     ),
     (
         guide.ANSWER,
-        "newest gave str, not Version or None",
+        "newest returned str, expected Version or None",
         *(FILES, "def keeps_versions", "def newest(self, key): return key\n    def keeps_versions"),
     ),
-    (guide.ANSWER, "keeps_versions gave str, not bool", *(FILES, "return True", "return 'Suspended'")),
+    (guide.ANSWER, "keeps_versions returned str, expected bool", *(FILES, "return True", "return 'Suspended'")),
 ]
 _numbers = itertools.count()
 
@@ -188,7 +199,7 @@ def test_a_wrong_list_of_versions_is_not_taken_for_one_that_may_not_be_seen(mist
     store = storage_plugins.open_store(config={"stores": {"shelf": {"backend": "dict", "place": str(tmp_path)}}})
     (tmp_path / "x.txt").write_text("x")
     store.upload_file(tmp_path / "x.txt")
-    with pytest.raises(PluginError, match="versions gave a str"):
+    with pytest.raises(PluginError, match="versions returned a str"):
         store.fetch("x.txt", sha256="0" * 64)
 
 
@@ -207,14 +218,16 @@ def test_each_section_of_the_guide_quotes_what_is_tested_and_nothing_else():
 
 def test_a_class_of_no_plugin_is_told_by_its_own_name():
     class Wrong:
+        address = "nowhere"
+
         def keys(self, prefix):
             return "assy_X.nc"
 
-    with pytest.raises(PluginError, match=r"test_mistakes\..*Wrong: keys gave str, not an iterable of str"):
-        answers.keys(Wrong())
+    with pytest.raises(PluginError, match=r"test_mistakes\..*Wrong: keys returned str, expected an iterable of str"):
+        Host(Wrong(), 10).keys()
 
 
 def test_a_store_without_both_methods_is_told(mistaken, tmp_path):
     mistaken(HOOK, "files=DictFiles", "store=str")
-    with pytest.raises(PluginError, match="store= gave str, which has not both upload and load"):
+    with pytest.raises(PluginError, match="store= returned str, which does not have both upload and load"):
         use(tmp_path)

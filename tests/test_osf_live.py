@@ -17,8 +17,8 @@ from conftest import OSF_TOKEN, make_assembly, write_yaml
 
 import storage_plugins
 from storage_plugins import AccessDenied, AssemblyNotFound, IntegrityError
-from storage_plugins.cache import Cache
-from storage_plugins.file_store import FileStore
+from storage_plugins._copies.cache import Cache
+from storage_plugins._store.file_store import FileStore
 
 TOKEN, PROJECT = os.environ.get("OSF_TEST_TOKEN"), os.environ.get("OSF_TEST_PROJECT")
 API = os.environ.get("OSF_TEST_API_URL", "https://api.osf.io/v2/")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from memory_files import MemoryFiles
 
 import storage_plugins
+from storage_plugins._copies.receipts import ImportedPin, Receipts
 from storage_plugins.errors import IntegrityError, InvalidPin
 from storage_plugins.importing import find_pins, import_pins
-from storage_plugins.receipts import ImportedPin, Receipts
 
 A, B, C = (hashlib.sha1(name).hexdigest() for name in (b"a", b"b", b"c"))
 BUCKET = "brainscore-storage/brainio-brainscore"

@@ -15,8 +15,8 @@ from conftest import make_assembly
 from memory_files import MemoryFiles
 
 from storage_plugins import Receipt, StoreUnavailable
-from storage_plugins.cache import Cache
-from storage_plugins.receipts import Receipts
+from storage_plugins._copies.cache import Cache
+from storage_plugins._copies.receipts import Receipts
 
 
 def receipt(number: int = 0, **changes: object) -> Receipt:
@@ -126,9 +126,9 @@ def test_two_hashes_that_contradict_each_other_cost_the_cache_nothing(uploaded, 
 def test_a_warm_load_does_not_hash_again(uploaded, tmp_path, monkeypatch):
     store, files, made = uploaded
     store.load(made)
-    import storage_plugins.cache
+    import storage_plugins._copies.cache
 
-    monkeypatch.setattr(storage_plugins.cache.Source, "of", lambda *path: pytest.fail("hashed again"))
+    monkeypatch.setattr(storage_plugins._copies.cache.Source, "of", lambda *path: pytest.fail("hashed again"))
     xr.testing.assert_identical(store.load(made), make_assembly())
     assert len(files.reads) == 1
 

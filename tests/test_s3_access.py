@@ -286,8 +286,8 @@ def test_each_cell_of_the_documented_table_is_so(real, open_lab, bucket, policy,
         "the owner": real.owner,
         "another user who may read": real.other,
         "another user": real.other,
-        "nobody (no credentials)": None,
-        "a wrong secret": (real.owner[0], "not-the-secret"),
+        "anyone without credentials": None,
+        "invalid credentials": (real.owner[0], "not-the-secret"),
     }
     from storage_plugins_s3.publishing import policy as statement
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_yaml
 
 import storage_plugins
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 PROCESSES = 8
 

@@ -14,11 +14,12 @@ import pytest
 import yaml
 from new_package import GUIDE
 
-from storage_plugins import StorageError, StoreSettings, plugins
-from storage_plugins.cli.template import STORAGE_YAML
-from storage_plugins.config import Config
-from storage_plugins.group import BACKEND, GroupSettings
-from storage_plugins.schema import schema
+from storage_plugins import StorageError, StoreSettings
+from storage_plugins._backend import discovery as plugins
+from storage_plugins._config.config import Config
+from storage_plugins._config.schema import schema
+from storage_plugins._store.group import BACKEND, GroupSettings
+from storage_plugins.cli._template import STORAGE_YAML
 
 TESTS = Path(__file__).parent
 

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 import storage_plugins
 from storage_plugins import AccessDenied, ConfigError, StoreSettings
-from storage_plugins.config import Config
-from storage_plugins.opening import portable, reopen
-from storage_plugins.plugins import Backend, Plugin
+from storage_plugins._backend.discovery import Backend, Plugin
+from storage_plugins._config.config import Config
+from storage_plugins._store.open import portable, reopen
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -150,11 +150,11 @@ class Refusing(storage_plugins.FileOperations):
 
 @pytest.fixture
 def token_backend(monkeypatch):
-    import storage_plugins.plugins
+    import storage_plugins._backend.discovery
 
     backend = Backend(name="tokens", settings=TokenSettings, files=Refusing)
     plugin = Plugin("tokens", "a-test", "1", backend)
-    monkeypatch.setattr(storage_plugins.plugins, "installed", lambda: (plugin,))
+    monkeypatch.setattr(storage_plugins._backend.discovery, "installed", lambda: (plugin,))
     return backend
 
 

@@ -24,7 +24,7 @@ from storage_plugins import (
     StorageError,
     StoreUnavailable,
 )
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from test_examples_and_docs import DATA, PROJECT, needs_checkout, needs_data
 
 import storage_plugins
 from storage_plugins import AccessDenied, mirror, open_store
-from storage_plugins.cache import Cache
+from storage_plugins._copies.cache import Cache
 
 SCRIPT = """
 import hashlib, json, sys

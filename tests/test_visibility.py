@@ -90,7 +90,7 @@ def test_one_assembly_is_not_published_with_all_that_is_beside_it(open_osf, osf,
     osf.requests.clear()
     with pytest.raises(NotSupported) as told:
         store.publish("X")
-    for word in ("X cannot be opened alone", "'A project'", "the 2 files", "raw/", "publish_store"):
+    for word in ("X alone cannot be published", "'A project'", "the 2 files", "raw/", "publish_store"):
         assert word in str(told.value)
     assert not project.public
     assert uploads(osf) == []
@@ -103,7 +103,7 @@ def test_the_project_is_opened_only_by_its_address(open_osf, osf, project, confi
     store = open_osf(token=ADMIN, folder=folder)
     receipt = store.upload(make_assembly(), "X")
     if confirm != "SAME":
-        with pytest.raises(StorageError, match=r"left as it is(.|\n)*confirm") as told:
+        with pytest.raises(StorageError, match=r"Nothing was changed(.|\n)*confirm") as told:
             store.publish_store(confirm=confirm)
         assert store.address in str(told.value)
         assert folder == "" or "salaries.xlsx" in str(told.value)
@@ -116,8 +116,8 @@ def test_the_project_is_opened_only_by_its_address(open_osf, osf, project, confi
     store.publish_store(confirm=store.address)  # and again, nothing more to do
     published = store.publish("X")
     xr.testing.assert_identical(storage_plugins.load(published.uri), make_assembly())
-    assert "everybody can read" in store.promises()
-    with pytest.raises(NotSupported, match="closed alone"):
+    assert "anyone can read" in store.promises()
+    with pytest.raises(NotSupported, match="alone cannot be made private"):
         store.unpublish("X")
 
 
@@ -141,7 +141,7 @@ def test_an_opened_project_that_readers_still_cannot_read_is_told(open_osf, osf,
     store = open_osf(token=ADMIN)
     store.upload(make_assembly(), "X")
     osf.fault = lambda request: Fault(answer=(200, {}, b"{}")) if request.method == "PATCH" else None
-    with pytest.raises(AccessDenied, match="still not readable"):
+    with pytest.raises(AccessDenied, match="still cannot read"):
         store.publish_store(confirm=store.address)
 
 
@@ -250,5 +250,5 @@ def test_a_group_without_a_public_member_publishes_where_it_uploads(tmp_path, os
     stores = {"private": entry, "all": {"backend": "group", "read": ["private"], "write": "private"}}
     store = storage_plugins.open_store("all", config={"stores": stores})
     store.upload(make_assembly(), "X")
-    with pytest.raises(NotSupported, match="cannot be opened alone"):
+    with pytest.raises(NotSupported, match="alone cannot be published"):
         store.publish("X")

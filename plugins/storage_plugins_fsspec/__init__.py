@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import storage_plugins
 
 from .settings import FsspecSettings, locate
 
-if TYPE_CHECKING:
-    from .files import FsspecFiles
-
 __all__ = ["FsspecSettings", "storage_plugins_backend"]
-
-
-def _files(settings: Any) -> FsspecFiles:
-    from .files import FsspecFiles  # here, not above: this module is imported where the SDK is missing too
-
-    return FsspecFiles(settings)
 
 
 @storage_plugins.hookimpl
@@ -26,7 +15,7 @@ def storage_plugins_backend() -> storage_plugins.Backend:
     return storage_plugins.Backend(
         name="fsspec",
         settings=FsspecSettings,
-        files=_files,
+        files="storage_plugins_fsspec.files:FsspecFiles",  # imported when a store is opened
         requires=("fsspec",),
         install="storage-plugins[fsspec]",
         schemes=("fsspec",),

@@ -148,11 +148,6 @@ class FsspecSettings(StoreSettings):
             raise ValueError(f"{min(twice)} stands in options: and in secrets:")
         return self
 
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave the secrets out of a pickle."""
-        state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "secrets": {}}}
-
     def told(self) -> dict[str, Any]:
         """Return what the filesystem is to be told: options, and secrets in the clear."""
         return {**self.options, **{name: secret.get_secret_value() for name, secret in self.secrets.items()}}

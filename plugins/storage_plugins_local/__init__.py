@@ -19,10 +19,6 @@ class LocalSettings(storage_plugins.StoreSettings):
     root: storage_plugins.ConfigFolder = Field(description="the folder; made at the first upload")
 
 
-def _files(settings: LocalSettings) -> LocalFiles:
-    return LocalFiles(settings.root)
-
-
 def _locate(uri: str) -> storage_plugins.Location:
     parts = urlsplit(uri)
     if parts.netloc not in ("", "localhost"):
@@ -40,7 +36,7 @@ def storage_plugins_backend() -> storage_plugins.Backend:
     return storage_plugins.Backend(
         name="local",
         settings=LocalSettings,
-        files=_files,
+        files=lambda settings: LocalFiles(settings.root),
         schemes=("file",),
         locate=_locate,
         summary="a folder of this computer or of a mounted file server",

@@ -180,10 +180,10 @@ class LocalFiles(FileOperations):
         if self._numbers(key):
             return
         plain = self._plain_file(key)
-        if plain is None or plain.sha256 is None or plain.sha1 is None:
+        if plain is None or plain.digests is None:
             return
-        source = Source(self.root / key, plain.size or 0, plain.sha1, plain.sha256)
-        self._claim(key, source.blocks(), {"sha1": plain.sha1, "sha256": plain.sha256}, only=1)
+        source = Source(self.root / key, plain.digests)
+        self._claim(key, source.blocks(), {"sha1": source.sha1, "sha256": source.sha256}, only=1)
 
     def _show(self, key: str, number: int) -> None:
         """Let ``root/<key>`` be the newest version's file, for people who look into the folder."""

@@ -7,7 +7,7 @@ change to any plugin. Importing this module, and `install`, are light: they are 
 
 from typing import TYPE_CHECKING
 
-from ..later import names_from
+from .._lazy_names import names_from
 from .switch import install, uninstall
 
 if TYPE_CHECKING:

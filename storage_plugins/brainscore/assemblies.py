@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from .._config.config import nearest
+from .._identifiers import check_identifier
 from ..codec import with_stimulus_id
-from ..config import nearest
 from ..errors import ConfigError, EncodingError, NotSupported
-from ..identifiers import check_identifier
 from .places import PUBLIC, store_for
 from .transport import properties
 

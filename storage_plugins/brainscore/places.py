@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..config import Config, StoreEntry
+from .._config.config import Config, StoreEntry
+from .._store.open import open_entry, store_at
+from .._store.store import Store
 from ..errors import InvalidIdentifier
-from ..opening import open_entry, store_at
-from ..store import Store
 
 _log = logging.getLogger(__name__)
 PUBLIC = "brainscore-storage/brainscore-language"  # where brainscore_language keeps its assemblies

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from .._identifiers import check_file_name, check_identifier
 from ..errors import EncodingError, IntegrityError
-from ..identifiers import check_file_name, check_identifier
 from .assemblies import BRAINIO
 from .places import store_for
 from .unpacking import unpacked

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from ..cache import Cache
+from .._copies.cache import Cache
 from ..errors import EncodingError, QuotaExceeded, StorageError
 
 _KIND = "unpacked"  # the folder of the cache

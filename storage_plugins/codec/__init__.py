@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from .._identifiers import check_identifier
 from ..atomic import from_os_error, sync_folder, temporary_name
 from ..errors import EncodingError, NotSupported, QuotaExceeded, StorageError
-from ..identifiers import check_identifier
 from . import foreign, reading, shield
 from .content import Content, add_hashes, put_together, taken_apart
 from .elements import restored

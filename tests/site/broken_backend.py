@@ -61,7 +61,7 @@ class WritesInPlace(FolderFiles):
         return number
 
 
-@mutation("keeps what was sent before a break", "test_an_upload_that_breaks_in_the_middle_changes_nothing")
+@mutation("stores the part that was sent before a failure", "test_an_upload_that_breaks_in_the_middle_changes_nothing")
 class KeepsHalves(FolderFiles):
     def write(self, folder, source, metadata):
         with (folder / "data").open("wb") as file, contextlib.suppress(BaseException):
@@ -71,7 +71,7 @@ class KeepsHalves(FolderFiles):
 
 
 @mutation(
-    "leaves its temporary file behind when it fails", "test_an_upload_that_breaks_in_the_middle_leaves_nothing_behind"
+    "leaves a temporary file behind after a failure", "test_an_upload_that_breaks_in_the_middle_leaves_nothing_behind"
 )
 class LeaksTemporary(FolderFiles):
     def write(self, folder, source, metadata):
@@ -82,7 +82,7 @@ class LeaksTemporary(FolderFiles):
         self.describe(folder, metadata)
 
 
-@mutation("leaves a temporary file behind each time", "test_an_upload_leaves_nothing_unfinished_behind")
+@mutation("leaves a temporary file behind after each upload", "test_an_upload_leaves_nothing_unfinished_behind")
 class LeaksAlways(FolderFiles):
     def put(self, key, source, **options):
         for number in range(9):
@@ -94,7 +94,9 @@ class LeaksAlways(FolderFiles):
         super().ask()
 
 
-@mutation("swallows the error of a file that changed", "test_a_file_changed_while_it_is_uploaded_is_refused")
+@mutation(
+    "ignores the error for a file that changed during the upload", "test_a_file_changed_while_it_is_uploaded_is_refused"
+)
 class SwallowsErrors(FolderFiles):
     def write(self, folder, source, metadata):
         (folder / "data").write_bytes(source.path.read_bytes())
@@ -103,7 +105,7 @@ class SwallowsErrors(FolderFiles):
         self.describe(folder, metadata)
 
 
-@mutation("keeps the first MiB", "test_files_of_any_size_come_back")
+@mutation("stores only the first MiB", "test_files_of_any_size_come_back")
 class Truncates(FolderFiles):
     def write(self, folder, source, metadata):
         super().write(folder, source, metadata)
@@ -111,7 +113,7 @@ class Truncates(FolderFiles):
             file.truncate(min(source.size, BLOCK))
 
 
-@mutation("keeps the parts in the order in which threads finish them", "test_files_of_any_size_come_back")
+@mutation("stores the parts in the order in which threads finish", "test_files_of_any_size_come_back")
 class SwapsParts(FolderFiles):
     def write(self, folder, source, metadata):
         last = threading.Event()
@@ -138,20 +140,20 @@ class RefusesEmpty(FolderFiles):
         return super().put(key, source, **options)
 
 
-@mutation("holds a whole upload in memory", "test_a_large_file_needs_little_memory")
+@mutation("reads a whole upload into memory", "test_a_large_file_needs_little_memory")
 class UploadsInMemory(FolderFiles):
     def write(self, folder, source, metadata):
         (folder / "data").write_bytes(b"".join(source.blocks()))
         self.describe(folder, metadata)
 
 
-@mutation("holds a whole download in memory", "test_a_large_file_needs_little_memory")
+@mutation("reads a whole download into memory", "test_a_large_file_needs_little_memory")
 class DownloadsInMemory(FolderFiles):
     def blocks(self, path, start, stop):
         yield path.read_bytes()[start:stop]
 
 
-@mutation("keeps uploads in its own memory and sends nothing", "test_every_version_stays_as_it_was")
+@mutation("stores uploads in its own process and sends nothing", "test_every_version_stays_as_it_was")
 class SendsNothing(FolderFiles):
     def folder(self, key):
         return super().folder(key).parent / f"{id(self)}" / key
@@ -160,7 +162,7 @@ class SendsNothing(FolderFiles):
 # versions
 
 
-@mutation("writes over the version that is there", "test_every_version_stays_as_it_was")
+@mutation("overwrites the existing version", "test_every_version_stays_as_it_was")
 class Overwrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 or not self.numbers(key):
@@ -169,7 +171,7 @@ class Overwrites(FolderFiles):
         return 1
 
 
-@mutation("says that it keeps versions, and does not", "test_every_version_stays_as_it_was")
+@mutation("reports versioning, but has none", "test_every_version_stays_as_it_was")
 class SaysItKeepsVersions(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         number = super().claim(key, source, metadata, only)
@@ -179,14 +181,14 @@ class SaysItKeepsVersions(FolderFiles):
         return number
 
 
-@mutation("reads the newest for any version", "test_every_version_stays_as_it_was")
+@mutation("reads the newest version for every version ID", "test_every_version_stays_as_it_was")
 class ReadsTheNewest(FolderFiles):
     def find(self, key, version_id):
         super().find(key, version_id)
         return super().find(key, None)
 
 
-@mutation("reads the newest for a version that is not there", "test_an_unknown_version_is_not_found")
+@mutation("reads the newest version for an unknown version ID", "test_an_unknown_version_is_not_found")
 class ReadsTheNewestIfUnknown(FolderFiles):
     def find(self, key, version_id):
         try:
@@ -196,7 +198,7 @@ class ReadsTheNewestIfUnknown(FolderFiles):
 
 
 @mutation(
-    "claims a read of the newest to be of the version asked for",
+    "reads the newest version and labels it as the requested one",
     "test_the_answer_to_a_read_is_of_the_version_asked_for",
 )
 class DescribesTheNewest(FolderFiles):
@@ -206,7 +208,7 @@ class DescribesTheNewest(FolderFiles):
 
 
 @mutation(
-    "takes the version id from a look after the write",
+    "looks up the version ID after the write",
     "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
 )
 class LooksLater(FolderFiles):
@@ -217,7 +219,8 @@ class LooksLater(FolderFiles):
 
 
 @mutation(
-    "looks for a free number and then takes it", "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes"
+    "finds a free number, then takes it, without a lock",
+    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
 )
 class NumbersByLooking(FolderFiles):
     def claim(self, key, source, metadata, only=None):
@@ -231,7 +234,7 @@ class NumbersByLooking(FolderFiles):
         return number
 
 
-@mutation("numbers versions by a count of its own", "test_what_another_writer_did_is_seen_at_once")
+@mutation("counts versions in its own process", "test_what_another_writer_did_is_seen_at_once")
 class CountsForItself(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         self.counts = getattr(self, "counts", {})
@@ -250,26 +253,28 @@ class OldestFirst(FolderFiles):
         return super().versions(key)[::-1]
 
 
-@mutation("lists versions in the order of words: v10 before v2", "test_a_long_history_is_complete")
+@mutation("sorts versions as text: v10 before v2", "test_a_long_history_is_complete")
 class OrdersAsWords(FolderFiles):
     def versions(self, key):
         return sorted(super().versions(key), key=lambda version: version.version_id, reverse=True)
 
 
-@mutation("lists the last 20 versions", "test_a_long_history_is_complete")
+@mutation("lists only the last 20 versions", "test_a_long_history_is_complete")
 class ListsFewVersions(FolderFiles):
     def versions(self, key):
         return super().versions(key)[:20]
 
 
-@mutation("takes bytes it has seen for a version it has", "test_going_back_to_earlier_bytes_is_a_new_version")
+@mutation(
+    "makes no new version of bytes that an older version has", "test_going_back_to_earlier_bytes_is_a_new_version"
+)
 class Deduplicates(FolderFiles):
     def put(self, key, source, **options):
         same = [version for version in self.versions(key) if version.sha256 == source.sha256]
         return same[0].version_id if same else super().put(key, source, **options)
 
 
-@mutation("gives version ids of 40 hexadecimal digits", "test_a_version_id_is_a_word_and_no_hash")
+@mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_a_word_and_no_hash")
 class IdsLikeHashes(FolderFiles):
     def id(self, number):
         return f"{number:040x}"
@@ -278,15 +283,13 @@ class IdsLikeHashes(FolderFiles):
         return int(version_id, 16) if version_id.isalnum() and len(version_id) == 40 else 0
 
 
-@mutation("does not look whether the key is there", "test_a_put_if_absent_leaves_what_is_there", versions=False)
+@mutation("ignores `if_absent`", "test_a_put_if_absent_leaves_what_is_there", versions=False)
 class IgnoresIfAbsent(FolderFiles):
     def put(self, key, source, *, metadata, if_absent):
         return super().put(key, source, metadata=metadata, if_absent=False)
 
 
-@mutation(
-    "looks whether the key is there, then writes, and says that this is safe", "test_of_racing_creations_one_wins"
-)
+@mutation("checks for the key before the write, and reports that as safe", "test_of_racing_creations_one_wins")
 class LooksThenWrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 and self.numbers(key):
@@ -298,7 +301,7 @@ class LooksThenWrites(FolderFiles):
 # records
 
 
-@mutation("keeps no metadata", "test_records_lead_to_the_version_with_a_hash_without_receipts")
+@mutation("stores no metadata", "test_records_lead_to_the_version_with_a_hash_without_receipts")
 class LosesMetadata(FolderFiles):
     def describe(self, folder, metadata):
         super().describe(folder, {})
@@ -310,20 +313,20 @@ class WrongRecord(FolderFiles):
         super().describe(folder, {**metadata, "sha256": metadata["sha256"][::-1]})
 
 
-@mutation("turns metadata to lower case", "test_identifiers_are_listed_as_they_were_given")
+@mutation("converts metadata to lower case", "test_identifiers_are_listed_as_they_were_given")
 class LowersMetadata(FolderFiles):
     def describe(self, folder, metadata):
         super().describe(folder, {key: value.lower() for key, value in metadata.items()})
 
 
-@mutation("gives dates without a time zone", "test_versions_are_dated")
+@mutation("returns dates without a time zone", "test_versions_are_dated")
 class NaiveDates(FolderFiles):
     def version(self, key, number):
         version = super().version(key, number)
         return dataclasses.replace(version, created=version.created and version.created.replace(tzinfo=None))
 
 
-@mutation("tells no sizes", "test_any_history_is_told_as_it_was")
+@mutation("returns no sizes", "test_any_history_is_told_as_it_was")
 class ForgetsSizes(FolderFiles):
     def version(self, key, number):
         return dataclasses.replace(super().version(key, number), size=None)
@@ -332,32 +335,32 @@ class ForgetsSizes(FolderFiles):
 # reading
 
 
-@mutation("reads from the beginning whatever part is asked for", "test_any_part_of_a_file_can_be_read")
+@mutation("ignores `start`", "test_any_part_of_a_file_can_be_read")
 class IgnoresStart(FolderFiles):
     def blocks(self, path, start, stop):
         return super().blocks(path, 0, stop)
 
 
-@mutation("reads to the end whatever part is asked for", "test_any_part_of_a_file_can_be_read")
+@mutation("ignores `stop`", "test_any_part_of_a_file_can_be_read")
 class IgnoresStop(FolderFiles):
     def blocks(self, path, start, stop):
         return super().blocks(path, start, None)
 
 
-@mutation("takes stop for the last byte that is wanted", "test_any_part_of_a_file_can_be_read")
+@mutation("includes the byte at `stop`", "test_any_part_of_a_file_can_be_read")
 class InclusiveStop(FolderFiles):
     def blocks(self, path, start, stop):
         return super().blocks(path, start, stop if stop is None else stop + 1)
 
 
-@mutation("tells the part's size as the file's", "test_any_part_of_a_file_can_be_read")
+@mutation("returns the size of the part as that of the file", "test_any_part_of_a_file_can_be_read")
 class SizeOfThePart(FolderFiles):
     def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
         content = super().read(key, version_id, start=start, stop=stop, if_match=if_match)
         return Content(dataclasses.replace(content.version, size=content.version.size - start), content.blocks)
 
 
-@mutation("reads with one file handle for all", "test_a_read_that_is_left_in_the_middle_disturbs_no_other")
+@mutation("shares one file handle between all reads", "test_a_read_that_is_left_in_the_middle_disturbs_no_other")
 class SharesHandles(FolderFiles):
     def blocks(self, path, start, stop):
         handles = vars(self).setdefault("handles", {})
@@ -372,20 +375,22 @@ class SharesHandles(FolderFiles):
         return {**super().__getstate__(), "handles": {}}
 
 
-@mutation("ignores if_match", "test_a_part_of_other_bytes_by_now_is_refused", versions=False)
+@mutation("ignores `if_match`", "test_a_part_of_other_bytes_by_now_is_refused", versions=False)
 class IgnoresIfMatch(FolderFiles):
     def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
         return super().read(key, version_id, start=start, stop=stop)
 
 
-@mutation("replaces what nobody has seen", "test_a_replacement_of_what_was_not_seen_is_refused", versions=False)
+@mutation(
+    "replaces bytes that the caller has not seen", "test_a_replacement_of_what_was_not_seen_is_refused", versions=False
+)
 class IgnoresSeen(FolderFiles):
     def replace(self, key, source, *, metadata, seen):
         super().replace(key, source, metadata=metadata, seen=self.newest(key))
 
 
 @mutation(
-    "gives the files that were replaced no place", "test_replaced_bytes_stay_loadable_by_their_hash", versions=False
+    "does not store the bytes that were replaced", "test_replaced_bytes_stay_loadable_by_their_hash", versions=False
 )
 class LosesReplaced(FolderFiles):
     def put(self, key, source, *, metadata, if_absent):
@@ -397,20 +402,20 @@ class LosesReplaced(FolderFiles):
 # names
 
 
-@mutation("lists 100 names at most", "test_a_long_listing_is_complete")
+@mutation("lists at most 100 names", "test_a_long_listing_is_complete")
 class ListsFew(FolderFiles):
     def keys(self, prefix=""):
         return super().keys(prefix)[:100]
 
 
-@mutation("lists each page's last name again on the next", "test_a_long_listing_is_complete")
+@mutation("repeats the last name of each page on the next page", "test_a_long_listing_is_complete")
 class ListsTwice(FolderFiles):
     def keys(self, prefix=""):
         names = super().keys(prefix)
         return [name for at in range(0, len(names), 99) for name in names[at : at + 100]]
 
 
-@mutation("lists a name for each of its versions", "test_keys_are_listed_once_and_by_what_they_begin_with")
+@mutation("lists a name once for each version", "test_keys_are_listed_once_and_by_what_they_begin_with")
 class ListsVersionsAsNames(FolderFiles):
     def keys(self, prefix=""):
         return [name for name in super().keys(prefix) for _ in self.numbers(name)]
@@ -422,7 +427,7 @@ class IgnoresPrefix(FolderFiles):
         return super().keys("")
 
 
-@mutation("keeps a listing", "test_what_another_writer_did_is_seen_at_once")
+@mutation("caches a listing", "test_what_another_writer_did_is_seen_at_once")
 class StaleListing(FolderFiles):
     def keys(self, prefix=""):
         known = vars(self).setdefault("known", {})
@@ -431,7 +436,7 @@ class StaleListing(FolderFiles):
         return known[prefix]
 
 
-@mutation("keeps a list of versions", "test_what_another_writer_did_is_seen_at_once")
+@mutation("caches a list of versions", "test_what_another_writer_did_is_seen_at_once")
 class StaleVersions(FolderFiles):
     def versions(self, key):
         known = vars(self).setdefault("known", {})
@@ -450,7 +455,7 @@ class IgnoresCase(FolderFiles):
         return super().folder(key.lower())
 
 
-@mutation("cuts long names", "test_files_of_all_allowed_names_are_kept_and_listed")
+@mutation("shortens long names", "test_files_of_all_allowed_names_are_kept_and_listed")
 class CutsNames(FolderFiles):
     def folder(self, key):
         return super().folder(key[:200])
@@ -459,7 +464,7 @@ class CutsNames(FolderFiles):
 # errors
 
 
-@mutation("raises KeyError for what is not there", "test_what_is_not_there_is_not_found")
+@mutation("raises KeyError for a missing file", "test_what_is_not_there_is_not_found")
 class RaisesKeyError(FolderFiles):
     def find(self, key, version_id):
         try:
@@ -468,7 +473,7 @@ class RaisesKeyError(FolderFiles):
             raise KeyError(key) from None
 
 
-@mutation("lets the SDK's errors out", "test_every_file_operation_tells_that_the_host_does_not_answer")
+@mutation("does not convert errors of the SDK", "test_every_file_operation_tells_that_the_host_does_not_answer")
 class LetsErrorsOut(FolderFiles):
     def ask(self):
         if self.settings.host == "closed":
@@ -476,13 +481,13 @@ class LetsErrorsOut(FolderFiles):
         super().ask()
 
 
-@mutation("takes silence for an empty host", "test_a_host_that_does_not_answer_is_unavailable")
+@mutation("reports a server that does not answer as empty", "test_a_host_that_does_not_answer_is_unavailable")
 class SilenceIsEmpty(FolderFiles):
     def keys(self, prefix=""):
         return [] if self.settings.host == "closed" else super().keys(prefix)
 
 
-@mutation("says that what is forbidden is missing", "test_somebody_who_may_not_is_told_whom_to_ask")
+@mutation("reports forbidden files as missing", "test_somebody_who_may_not_is_told_whom_to_ask")
 class ForbiddenIsMissing(FolderFiles):
     def ask(self):
         try:
@@ -522,20 +527,20 @@ class SecretInPickle(FolderFiles):
         return {**vars(self), "_client": None}
 
 
-@mutation("names itself by an address of this process", "test_an_address_names_the_place_for_everybody")
+@mutation("has an address that is valid only in this process", "test_an_address_names_the_place_for_everybody")
 class AddressOfItsOwn(FolderFiles):
     @functools.cached_property
     def address(self):
         return f"folder:{id(self)}"
 
 
-@mutation("reads private data for everybody", "test_readers_without_credentials_see_nothing_private")
+@mutation("reads private data without credentials", "test_readers_without_credentials_see_nothing_private")
 class AnonymousSeesAll(FolderFiles):
     def anonymous(self):
         return self
 
 
-@mutation("publishes all that is there", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("publishes all files", "test_a_published_version_is_everybodys_until_it_is_taken_back")
 class PublishesAll(FolderFiles):
     def publish(self, key, version_id):
         for name in self.keys():
@@ -543,20 +548,20 @@ class PublishesAll(FolderFiles):
         return version_id
 
 
-@mutation("does not take back what was published", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("does not undo a publication", "test_a_published_version_is_everybodys_until_it_is_taken_back")
 class StaysPublic(FolderFiles):
     def unpublish(self, key, version_id):
         pass
 
 
-@mutation("discards names that begin alike as well", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("also discards names with the same beginning", "test_what_a_self_test_discards_is_gone_and_nothing_else")
 class DiscardsMore(FolderFiles):
     def discard(self, key):
         for name in self.keys(key):
             super().discard(name)
 
 
-@mutation("discards the newest version only", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("discards only the newest version", "test_what_a_self_test_discards_is_gone_and_nothing_else")
 class DiscardsNewest(FolderFiles):
     def discard(self, key):
         for number in sorted(self.numbers(key))[-1:]:

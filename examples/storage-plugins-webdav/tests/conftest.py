@@ -1,4 +1,4 @@
-"""A real WebDAV server in a process of its own, and places on it."""
+"""A real WebDAV server in a separate process, and folders on it."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from storage_plugins.testing import Host
 
 
 class WebDAVHost(Host):
-    """A folder of the server's, and the same one on its disk."""
+    """A folder of the server, and the same folder on disk."""
 
     secrets = (PASSWORD,)
 

@@ -1,4 +1,4 @@
-"""A WebDAV server of the folder that is named, for one user; prints its address, and ends with its input."""
+"""A WebDAV server for one folder and one user. It prints its address, and stops at the end of its input."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""A server that answers as it is told, and notes what it was asked."""
+"""A server with planned responses that records its requests."""
 
 import threading
 from collections.abc import Callable
@@ -12,12 +12,12 @@ FILE = "<response><href>/{}</href><propstat><prop><getcontentlength>{}</getconte
 
 
 def listing(*responses: str) -> Answer:
-    """Return the answer to a PROPFIND."""
+    """Return the response to a PROPFIND."""
     return 207, f'<multistatus xmlns="DAV:">{"".join(responses)}</multistatus>'.encode(), {}
 
 
 class Stub:
-    """``answer`` is given the method of a request; ``asked`` has method and path of each."""
+    """``answer`` gets the method of a request and returns the response; ``asked`` has the method and path of each."""
 
     def __init__(self) -> None:
         self.answer: Callable[[str], Answer] = lambda method: (404, b"", {})

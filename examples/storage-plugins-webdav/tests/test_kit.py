@@ -1,4 +1,4 @@
-"""The backend keeps the promises that the kit tests, on a real server."""
+"""The test-kit, run on a real server."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from storage_plugins.testing import BackendTests
 
 
 class TestWebDAV(BackendTests):
-    """Whatever is skipped says what WebDAV does not have."""
+    """The reasons of skipped tests say what WebDAV does not support."""
 
     @pytest.fixture
     def host(self, server: tuple[str, Path]) -> WebDAVHost:

@@ -1,4 +1,4 @@
-"""What is WebDAV's own: the layout, the number of requests, settings, and servers that answer strangely."""
+"""Tests of this backend only: the layout, the number of requests, settings, and unusual servers."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ RATES = xr.DataArray([[1.5, 2.0], [0.5, 3.0]], dims=("presentation", "neuroid"),
 
 @pytest.fixture
 def open_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: WebDAVHost) -> Open:
-    """Open the place, each time as on a new machine."""
+    """Open the store, each time as on a new computer."""
     count = iter(range(99))
 
     def open_lab(**settings: object) -> storage_plugins.Store:
@@ -47,13 +47,13 @@ def open_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: WebDAVHost) 
 
 @pytest.fixture
 def requests(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Return the methods of the requests since the last call; httpx logs each."""
+    """Return the methods of the requests since the last call, from the log of httpx."""
     caplog.set_level(logging.INFO, "httpx")
 
     def requests() -> list[str]:
-        told = [record.getMessage().split()[2] for record in caplog.records if record.name == "httpx"]
+        methods = [record.getMessage().split()[2] for record in caplog.records if record.name == "httpx"]
         caplog.clear()
-        return told
+        return methods
 
     return requests
 
@@ -67,7 +67,7 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def files(stub: Stub) -> WebDAVFiles:
-    """The files of a server that answers as it is told."""
+    """Files on a server with planned responses."""
     return WebDAVFiles(WebDAVSettings(url=stub.url))
 
 
@@ -144,7 +144,7 @@ def test_no_version_id_from_outside_becomes_a_path(stub: Stub, files: WebDAVFile
 
 def test_a_folder_is_made_and_the_one_above_it_is_not(open_lab: Open, host: WebDAVHost) -> None:
     open_lab().upload(RATES, "X")
-    with pytest.raises(ConfigError, match="answers 409"):
+    with pytest.raises(ConfigError, match="returned 409"):
         open_lab(url=f"{host.settings['url']}/no/such").upload(RATES, "X")
     assert not (host.folder / "no").exists()
 
@@ -153,18 +153,18 @@ def test_a_folder_is_made_and_the_one_above_it_is_not(open_lab: Open, host: WebD
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"url": "cloud.example/brain"}, "https://"),
         ({"url": "https://alice:pw@cloud.example/brain"}, "no user, password"),
         ({"url": "https://cloud.example/brain?token=1"}, "query"),
-        ({"url": "http://cloud.example/brain"}, "in the clear"),
+        ({"url": "http://cloud.example/brain"}, "unencrypted"),
         ({"username": None}, "username"),
         ({"pasword": "x"}, "Did you mean 'password'|password"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(open_lab: Open, settings: dict[str, str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told) as caught:
+def test_invalid_settings_are_refused(open_lab: Open, settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         open_lab(**settings)
     assert "app-passw0rd" not in str(caught.value)
 
@@ -183,16 +183,16 @@ def test_an_address_is_the_same_however_it_is_written_and_leads_back() -> None:
             storage_plugins.load(address)
 
 
-def test_the_quota_tells_how_much_room_there_is(stub: Stub, files: WebDAVFiles) -> None:
-    for told, expected in [("1234", 1234), ("0", 0), ("-3", None), ("", None)]:
-        quota = f"<propstat><prop><quota-available-bytes>{told}</quota-available-bytes></prop></propstat>"
+def test_the_quota_gives_the_free_space(stub: Stub, files: WebDAVFiles) -> None:
+    for sent, expected in [("1234", 1234), ("0", 0), ("-3", None), ("", None)]:
+        quota = f"<propstat><prop><quota-available-bytes>{sent}</quota-available-bytes></prop></propstat>"
         stub.answer = lambda method, quota=quota: listing(f"<response><href>/dav/</href>{quota}</response>")  # type: ignore[misc]
         assert files.free_space() == expected
     stub.answer = lambda method: (404, b"", {})
     assert files.free_space() is None
 
 
-# servers that answer strangely
+# unusual servers
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_quota_tells_how_much_room_there_is(stub: Stub, files: WebDAVFiles) 
         (507, QuotaExceeded),
     ],
 )
-def test_a_refusal_is_told_as_what_it_means(
+def test_a_refusal_raises_the_matching_error(
     stub: Stub, files: WebDAVFiles, source: Source, status: int, expected: type[StorageError]
 ) -> None:
     stub.answer = lambda method: (status, b"", {"Retry-After": "7"})
@@ -226,9 +226,7 @@ def test_a_refusal_is_told_as_what_it_means(
 
 
 @pytest.mark.parametrize("answer", [(200, b"<html>Sign in</html>", {}), (207, b"<html", {})])
-def test_a_page_for_people_is_no_folder(
-    stub: Stub, files: WebDAVFiles, answer: tuple[int, bytes, dict[str, str]]
-) -> None:
+def test_a_web_page_is_not_a_folder(stub: Stub, files: WebDAVFiles, answer: tuple[int, bytes, dict[str, str]]) -> None:
     stub.answer = lambda method: answer
     with pytest.raises(StorageError) as caught:
         files.keys()
@@ -242,12 +240,14 @@ def test_a_server_without_ranges_is_read_from_the_beginning(stub: Stub, files: W
             assert (b"".join(content.blocks), content.version.size) == (bytes(range(200))[start:stop], 200)
 
 
-def test_bytes_that_a_server_lost_without_a_word_are_noticed(stub: Stub, files: WebDAVFiles, source: Source) -> None:
+def test_an_incomplete_upload_is_noticed_although_the_server_accepts_it(
+    stub: Stub, files: WebDAVFiles, source: Source
+) -> None:
     def answer(method: str) -> tuple[int, bytes, dict[str, str]]:
         return listing(FOLDER.format("x"), FILE.format("x/data.bin", 4)) if method == "PROPFIND" else (201, b"", {})
 
     stub.answer = answer
-    with pytest.raises(IntegrityError, match="whole"):
+    with pytest.raises(IntegrityError, match="incomplete"):
         files.put("a.bin", source, metadata={}, if_absent=False)
     methods = [asked.split()[0] for asked in stub.asked]
     assert "MOVE" not in methods

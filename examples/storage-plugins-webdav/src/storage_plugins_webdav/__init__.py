@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import storage_plugins
 
 from .settings import WebDAVSettings, locate
 
-if TYPE_CHECKING:
-    from .files import WebDAVFiles
-
 __all__ = ["WebDAVSettings", "storage_plugins_backend"]
-
-
-def _files(settings: Any) -> WebDAVFiles:
-    from .files import WebDAVFiles  # here, not above: nobody who lists backends waits for httpx
-
-    return WebDAVFiles(settings)
 
 
 @storage_plugins.hookimpl
@@ -26,7 +15,7 @@ def storage_plugins_backend() -> storage_plugins.Backend:
     return storage_plugins.Backend(
         name="webdav",
         settings=WebDAVSettings,
-        files=_files,
+        files="storage_plugins_webdav.files:WebDAVFiles",  # imported when a store is opened
         requires=("httpx",),
         install="storage-plugins-webdav",
         schemes=("webdav",),

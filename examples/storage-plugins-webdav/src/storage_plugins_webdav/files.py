@@ -1,13 +1,13 @@
-"""Versions as folders that appear whole: made under a temporary name, then moved to one that nobody else makes.
+"""Each version is a folder, written under a temporary name and then moved to a unique name.
 
 ::
 
     .versions/<key>/000003-<first 12 of sha256>-<random>/{data.nc, record.json}
 
-A server need not keep two apart that take one free name at the same moment, whatever ``Overwrite: F`` asks for:
-Nextcloud looks, and then removes what has come there meanwhile. So no name is fought for: who has seen version 3 makes
-4 or higher, and the rest of the name tells equal numbers apart. ``<key>`` itself, a file put there by hand, is read as
-the oldest version, for as long as nobody changes it.
+Two uploads must not compete for a name, because ``Overwrite: F`` does not protect them on every server: Nextcloud
+checks the name, and later removes a folder that appeared in the meantime. A writer that has seen version 3 therefore
+uses number 4 or higher, and the random part makes the name unique. A file ``<key>`` from another program is read as the
+oldest version while it is unchanged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _VERSIONS = ".versions"
 _RECORD = "record.json"
 _VERSION = re.compile("([0-9]{6,18})-[0-9a-f]{12}-[0-9a-f]{8}")
 _BY_HAND = re.compile("0-[0-9a-f]{12}")
-_AT_ONCE = 8  # records that are asked for side by side
+_AT_ONCE = 8  # records that are requested at the same time
 _WAITS = (0.1, 0.3, 1.0)  # seconds
 
 
@@ -70,14 +70,14 @@ class WebDAVFiles(FileOperations):
         return self._settings.address
 
     def keeps_versions(self) -> bool:
-        """Each upload is a folder of its own, so always."""
+        """Return True: each upload has its own folder."""
         return True
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str:
         """Make the next version."""
         folders = self._folders(key)
         if if_absent and (folders or self._by_hand(key)):
-            raise AlreadyExists(f"{key} is in {self.address} already")
+            raise AlreadyExists(f"{key} already exists in {self.address}")
         number = _number(folders[0]) + 1 if folders else 1
         version_id = f"{number:06d}-{source.sha256[:12]}-{secrets.token_hex(4)}"
         unfinished = _VERSIONS, f"{TEMPORARY}{secrets.token_hex(8)}"
@@ -90,7 +90,7 @@ class WebDAVFiles(FileOperations):
             with contextlib.suppress(StorageError):
                 self._server.send("DELETE", *unfinished, "")
             raise
-        # if its answer is lost it may have been done, or may be going on: then nothing is touched any more
+        # without a response the move may be done or still running, so nothing is deleted
         target = {"Destination": self._server.url(_VERSIONS, key, version_id, ""), "Overwrite": "F"}
         self._server.send("MOVE", *unfinished, "", headers=target)
         return version_id
@@ -104,7 +104,7 @@ class WebDAVFiles(FileOperations):
         stop: int | None = None,
         if_match: str | None = None,
     ) -> Content:
-        """Ask for a version's bytes, which never change: one request where its id is known."""
+        """Read a version. With its ID this is one request, because versions never change."""
         version = Version(version_id=version_id) if version_id else self.newest(key)
         name = (version and version.version_id) or ""
         by_hand = _BY_HAND.fullmatch(name)
@@ -114,13 +114,17 @@ class WebDAVFiles(FileOperations):
         path = (key,) if by_hand else (_VERSIONS, key, name, _data(key))
         part = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
         answer = self._server.send("GET", *path, headers=part, stream=True)
-        told = answer.headers
-        if by_hand and answer.is_success and name != _id_by_hand(told.get("ETag") or told.get("Last-Modified", "")):
+        headers = answer.headers
+        if (
+            by_hand
+            and answer.is_success
+            and name != _id_by_hand(headers.get("ETag") or headers.get("Last-Modified", ""))
+        ):
             answer.close()
             raise missing
-        size = told.get("Content-Range", "").rpartition("/")[2] or told.get("Content-Length", "")
+        size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
         blocks = self._blocks(answer, start, stop)
-        next(blocks)  # so that whoever closes it closes the answer too, read or not
+        next(blocks)  # started, so that closing the blocks always closes the response
         return Content(dataclasses.replace(version, size=int(size) if size.isdecimal() else None), blocks)
 
     def versions(self, key: str) -> list[Version]:
@@ -135,7 +139,7 @@ class WebDAVFiles(FileOperations):
         return next(filter(None, found), None) or self._by_hand(key)
 
     def keys(self, prefix: str = "") -> Iterable[str]:
-        """Return the names of all files with a version, and of those put there by hand."""
+        """Return the names of all files with a version, and of those from other programs."""
         entries = self._server.listing("")
         names = {name for name, entry in entries.items() if not entry.is_folder}
         if _VERSIONS in entries:
@@ -143,13 +147,13 @@ class WebDAVFiles(FileOperations):
         return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
 
     def discard(self, key: str) -> None:
-        """Delete the folder of a key's versions, and a file put there by hand."""
+        """Delete the folder of a key's versions, and a file from another program."""
         for path in ((_VERSIONS, key, ""), (key,)):
             with contextlib.suppress(AssemblyNotFound):
                 self._server.send("DELETE", *path)
 
     def free_space(self) -> int | None:
-        """Ask for what the quota leaves."""
+        """Return the free space within the quota, in bytes."""
         return self._server.free_space()
 
     def _folders(self, key: str) -> list[str]:
@@ -157,7 +161,7 @@ class WebDAVFiles(FileOperations):
         return sorted(filter(_VERSION.fullmatch, self._server.listing(_VERSIONS, key, "")), key=_number, reverse=True)
 
     def _version(self, key: str, name: str) -> Version | None:
-        """Return what is recorded of a version; None for a folder that is none."""
+        """Return the recorded version, or None if the folder has no valid record."""
         try:
             record = json.loads(self._server.send("GET", _VERSIONS, key, name, _RECORD).content)
             created = datetime.fromisoformat(record["created"])
@@ -170,7 +174,7 @@ class WebDAVFiles(FileOperations):
         return None if not entry or entry.is_folder else Version(version_id=_id_by_hand(entry.tag), size=entry.size)
 
     def _blocks(self, answer: httpx.Response, start: int, stop: int | None) -> Iterator[bytes]:
-        done = start if "Content-Range" in answer.headers else 0  # some servers know no ranges
+        done = start if "Content-Range" in answer.headers else 0  # some servers ignore ranges
         with contextlib.closing(answer), self._server.talking():
             yield b""
             for block in answer.iter_raw() if answer.is_success else ():
@@ -178,7 +182,7 @@ class WebDAVFiles(FileOperations):
                 done += len(block)
 
     def _make_own(self, *folder: str) -> None:
-        """Make a folder that nobody else makes and, the first time, those that it is in."""
+        """Create a folder with a unique name and, the first time, its parents."""
         try:
             self._server.send("MKCOL", *folder, "")
         except ConfigError:
@@ -187,7 +191,7 @@ class WebDAVFiles(FileOperations):
             self._server.send("MKCOL", *folder, "")
 
     def _make_shared(self, *folder: str) -> None:
-        """Make a folder that others may have made already, or make at this moment: some servers lock it meanwhile."""
+        """Create a folder unless it exists. Others may create it at the same time, and some servers then lock it."""
         for wait in (*_WAITS, None):
             try:
                 self._server.send("MKCOL", *folder, "")
@@ -201,15 +205,15 @@ class WebDAVFiles(FileOperations):
                 return
 
     def _fill(self, folder: tuple[str, str], key: str, source: Source, metadata: Mapping[str, str]) -> None:
-        """Send what a version is made of, and see that all of it arrived."""
+        """Send the file and the record of a version, and check that the whole file arrived."""
         data = _data(key)
-        size = {"Content-Length": str(source.size)}  # or it would go in chunks, which not all servers take
+        size = {"Content-Length": str(source.size)}  # without it the body is chunked, which some servers refuse
         self._server.send("PUT", *folder, data, headers=size, content=source.blocks())
         record = json.dumps({**metadata, "created": datetime.now(UTC).isoformat()}, indent=1)
         self._server.send("PUT", *folder, _RECORD, content=record.encode())
         arrived = self._server.listing(*folder, "").get(data)
         if arrived is None or arrived.size not in (source.size, None):
-            raise IntegrityError(f"{key} did not arrive whole in {self.address}; nothing was kept of it")
+            raise IntegrityError(f"{key} arrived incomplete in {self.address}, so it was not stored")
 
 
 def _number(name: str) -> int:
@@ -221,5 +225,5 @@ def _data(key: str) -> str:
 
 
 def _id_by_hand(tag: str) -> str:
-    bare = tag.removeprefix("W/").strip('"')  # some write the quotes in one place and not in the other
+    bare = tag.removeprefix("W/").strip('"')  # some servers write the quotes only in some responses
     return f"0-{hashlib.sha256(bare.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""Requests to one folder of a WebDAV server, and what it answers, as this project's errors."""
+"""Requests to one folder of a WebDAV server. Failures are raised as errors of storage-plugins."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _MEANING: dict[int, type[StorageError]] = {
     401: AccessDenied,
     403: AccessDenied,
     404: AssemblyNotFound,
-    409: ConfigError,  # the folder that it would be in is not there
+    409: ConfigError,  # the parent folder does not exist
     410: AssemblyNotFound,
     413: QuotaExceeded,
-    423: StoreUnavailable,  # somebody holds a lock
+    423: StoreUnavailable,  # another client has locked it
     507: QuotaExceeded,
 }
 
 
 class Entry(NamedTuple):
-    """What a listing says: ``tag`` is another one once a file's bytes are; ``free``: bytes, where it was asked for."""
+    """One entry of a listing. ``tag`` changes with the file's bytes; ``free`` is in bytes, if it was requested."""
 
     is_folder: bool
     size: int | None
@@ -50,59 +50,59 @@ class Entry(NamedTuple):
 
 
 class Server:
-    """The folder that the settings name; all paths are below it, and a folder's ends in an empty part."""
+    """The folder in the settings. All paths are below it, and the path of a folder ends with an empty part."""
 
     def __init__(self, settings: WebDAVSettings) -> None:
         self._settings = settings
-        self._clients: dict[int, httpx.Client] = {}  # one for each process, made when needed
+        self._clients: dict[int, httpx.Client] = {}  # one for each process, created at first use
 
     def url(self, *path: str) -> str:
-        """Return a path's address."""
+        """Return the URL of a path."""
         return "/".join([self._settings.url, *(quote(part, safe="") for part in path)])
 
     def send(self, method: str, *path: str, stream: bool = False, **request: Any) -> httpx.Response:
-        """Return the answer to a request, its bytes still to come if it is to ``stream``; raise if it is refused."""
+        """Send a request and return the response. With ``stream``, its body is not read yet. Raise if it failed."""
         client = self._client()
         with self.talking():
             answer = client.send(client.build_request(method, self.url(*path), **request), stream=stream)
         status = answer.status_code
-        told_of_many = status == httpx.codes.MULTI_STATUS  # elsewhere than in a listing, of what went wrong
-        if (answer.is_success and told_of_many == (method == "PROPFIND")) or status == 416:  # nothing in that range
+        is_multiple = status == httpx.codes.MULTI_STATUS  # outside a listing, it lists failures
+        if (answer.is_success and is_multiple == (method == "PROPFIND")) or status == 416:  # no bytes in that range
             return answer
         answer.close()
-        said = f"{self._settings.address} answers {status} {answer.reason_phrase} to {method} {'/'.join(path)}"
+        failure = f"{self._settings.address} returned {status} {answer.reason_phrase} for {method} {'/'.join(path)}"
         wait = answer.headers.get("Retry-After", "")
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise RateLimited(said, retry_after=float(wait) if wait.isdecimal() else None)
-        raise _MEANING.get(status, StoreUnavailable if status >= 500 else StorageError)(said)
+            raise RateLimited(failure, retry_after=float(wait) if wait.isdecimal() else None)
+        raise _MEANING.get(status, StoreUnavailable if status >= 500 else StorageError)(failure)
 
     def listing(self, *path: str, depth: int = 1, properties: Iterable[str] = _FILES) -> dict[str, Entry]:
-        """Return by name what lies in a folder, with the folder itself; nothing where there is none."""
-        asked = "".join(f"<{name}/>" for name in properties)
-        body = f'<propfind xmlns="DAV:"><prop>{asked}</prop></propfind>'.encode()
+        """Return the entries of a folder and the folder itself, by name; an empty dict if it does not exist."""
+        requested = "".join(f"<{name}/>" for name in properties)
+        body = f'<propfind xmlns="DAV:"><prop>{requested}</prop></propfind>'.encode()
         try:
             answer = self.send("PROPFIND", *path, headers={"Depth": str(depth)}, content=body)
-            told = ElementTree.fromstring(answer.content)  # noqa: S314  expat itself stops what swells
+            listing = ElementTree.fromstring(answer.content)  # noqa: S314  expat limits entity expansion
         except AssemblyNotFound:
             return {}
         except ElementTree.ParseError as error:
             raise StorageError(
-                f"{self._settings.url} is no WebDAV folder", hint="Check url: in storage.yaml."
+                f"{self._settings.url} is not a WebDAV folder", hint="Check url: in storage.yaml."
             ) from error
-        return dict(map(_entry, told.iter("{DAV:}response")))
+        return dict(map(_entry, listing.iter("{DAV:}response")))
 
     def free_space(self) -> int | None:
-        """Return the room that the folder's quota leaves, in bytes; None where there is no quota, or no folder yet."""
+        """Return the free space within the quota, in bytes; None without a quota or if the folder does not exist."""
         return next((entry.free for entry in self.listing("", depth=0, properties=[_QUOTA]).values()), None)
 
     @contextlib.contextmanager
     def talking(self) -> Iterator[None]:
-        """Tell of connections that are not made, or break, in this block."""
+        """Raise StoreUnavailable if a connection fails in this block."""
         try:
             yield
         except httpx.HTTPError as error:
-            told = f"{self._settings.address} does not answer: {error or type(error).__name__}"
-            raise StoreUnavailable(told, hint="Check the network, and url: in storage.yaml.") from error
+            failure = f"{self._settings.address} does not respond: {error or type(error).__name__}"
+            raise StoreUnavailable(failure, hint="Check the network, and url: in storage.yaml.") from error
 
     def _client(self) -> httpx.Client:
         client = self._clients.get(os.getpid())
@@ -118,14 +118,14 @@ class Server:
         return client
 
 
-def _entry(told: ElementTree.Element) -> tuple[str, Entry]:
-    tag = told.findtext(".//{DAV:}getetag") or told.findtext(".//{DAV:}getlastmodified") or ""
-    path = urlsplit(told.findtext("{DAV:}href") or "").path
-    is_folder = told.find(".//{DAV:}collection") is not None
-    entry = Entry(is_folder, _number(told, "getcontentlength"), tag, _number(told, _QUOTA))
+def _entry(response: ElementTree.Element) -> tuple[str, Entry]:
+    tag = response.findtext(".//{DAV:}getetag") or response.findtext(".//{DAV:}getlastmodified") or ""
+    path = urlsplit(response.findtext("{DAV:}href") or "").path
+    is_folder = response.find(".//{DAV:}collection") is not None
+    entry = Entry(is_folder, _number(response, "getcontentlength"), tag, _number(response, _QUOTA))
     return unquote(path.rstrip("/").rpartition("/")[2]), entry
 
 
-def _number(told: ElementTree.Element, name: str) -> int | None:
-    text = told.findtext(f".//{{DAV:}}{name}") or ""
-    return int(text) if text.isdecimal() else None  # Nextcloud writes -3 where there is no limit
+def _number(response: ElementTree.Element, name: str) -> int | None:
+    text = response.findtext(f".//{{DAV:}}{name}") or ""
+    return int(text) if text.isdecimal() else None  # Nextcloud sends -3 if there is no limit

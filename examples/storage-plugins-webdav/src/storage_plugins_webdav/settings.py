@@ -1,8 +1,8 @@
-"""Settings of a ``webdav`` store, and the ``webdav:`` addresses made of them."""
+"""Settings of a ``webdav`` store, and its ``webdav:`` addresses."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -15,7 +15,7 @@ _THIS_COMPUTER = ("127.0.0.1", "::1", "localhost")
 class WebDAVSettings(StoreSettings):
     """Settings of a ``webdav`` store."""
 
-    url: str = Field(description="the folder: https://cloud.example/remote.php/dav/files/me/brain on a Nextcloud")
+    url: str = Field(description="the folder, on Nextcloud https://cloud.example/remote.php/dav/files/me/brain")
     username: str | None = Field(None, description="the account that signs in")
     password: SecretStr | None = Field(None, description="its app password, written ${VARIABLE}")
 
@@ -24,34 +24,29 @@ class WebDAVSettings(StoreSettings):
     def _is_folder(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is not an https:// address")
+            raise ValueError("must be an https:// address")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("is an address alone: no user, password or query")
+            raise ValueError("must have no user, password or query")
         return parts._replace(netloc=parts.netloc.lower(), path=quote(unquote(parts.path).rstrip("/"))).geturl()
 
     @model_validator(mode="after")
     def _can_sign_in(self) -> Self:
         if self.password and not self.username:
-            raise ValueError("a password needs the username: that it is of")
+            raise ValueError("a password requires username: too")
         if self.password and self.url.startswith("http://") and urlsplit(self.url).hostname not in _THIS_COMPUTER:
-            raise ValueError("the password would be sent in the clear: write https:// in url:")
+            raise ValueError("the password would be sent unencrypted: write https:// in url:")
         return self
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave the password out of a pickle."""
-        state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "password": None}}
 
     @property
     def address(self) -> str:
-        """The place itself."""
+        """The folder's address."""
         return f"webdav:{self.url}"
 
 
 def locate(address: str) -> Location:
-    """Take the address of a version apart. It holds no password, so a server named in it learns none."""
+    """Split the address of a version. It has no password, so no password is sent to a server that it names."""
     url, _, query = address.removeprefix("webdav:").partition("?")
     folder, _, key = url.rpartition("/")
     if not folder or not key:
-        raise ValueError("it names no folder and file")
+        raise ValueError("it must name a folder and a file")
     return Location({"url": folder}, key, parse_qs(query).get("versionId", [None])[0])

@@ -1,0 +1,494 @@
+"""The only way from the core to a backend's operations.
+
+Each answer is checked, what changes nothing is repeated, every operation ends by its deadline, and a
+write whose answer was lost is looked for. What is learnt about hosts that answer wrongly, slowly or
+never belongs here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from .._records import Digesting, Digests, Pin
+from ..atomic import disk_errors
+from ..errors import AlreadyExists, IntegrityError, PluginError, RateLimited, StorageError, StoreUnavailable
+from ..protocol import Version
+from .deadline import Deadline, Incoming, within
+from .discovery import is_understood, title_by_package
+from .hints import ANSWER, see
+from .operations import Content, FileOperations, Source
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS = 3  # at one request, or at a download without a single byte of progress between them
+_LONGEST_WAIT = 60.0  # seconds; a host that asks for a longer one is reported instead
+_ITEM = 4 << 10  # bytes that a new entry of a list counts as, for its deadline
+_ANY = Pin()
+_MOST_ITEMS = 5_000_000  # entries of one list; more is a list that never ends
+T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """What a download is written to: an unbuffered binary file, say."""
+
+    def write(self, block: memoryview, /) -> int | None:
+        """Take bytes, and return how many of them."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go back, to begin again."""
+
+    def truncate(self, size: int, /) -> object:
+        """Drop what was written."""
+
+
+class Nowhere:
+    """Takes bytes that are only to be hashed."""
+
+    def write(self, block: memoryview, /) -> int:
+        """Take them."""
+        return len(block)
+
+    def seek(self, offset: int, /) -> None:
+        """Go back."""
+
+    def truncate(self, size: int, /) -> None:
+        """Drop them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """What a download brought.
+
+    Attributes:
+        version: what the host says of the version.
+        digests: of the bytes; None where they were not wanted, and not transferred.
+        private: whether credentials were needed.
+        contradiction: how the bytes differ from what the host says of them; None if they do not.
+    """
+
+    version: Version
+    digests: Digests | None = None
+    private: bool = True
+    contradiction: str | None = None
+
+
+class Host:
+    """A backend's operations, as the core uses them.
+
+    Made when needed from a store's ``files``; has no state of its own.
+
+    Args:
+        files: the backend's operations.
+        timeout: seconds that an operation may take without progress.
+    """
+
+    def __init__(self, files: FileOperations, timeout: float) -> None:
+        self.files = files
+        self.timeout = timeout
+
+    # what it is
+
+    @property
+    def address(self) -> str:
+        """The location, such as ``s3://bucket/prefix``."""
+        return self._checked("address", self.files.address, str)
+
+    def uri(self, key: str, version_id: str | None) -> str:
+        """Return a URI of one version; empty where no installed backend understands it."""
+        uri = self._checked("uri", self.files.uri(key, version_id), str)
+        return uri if is_understood(uri) else ""
+
+    def cited(self, key: str, version_id: str | None, sha256: str) -> str:
+        """Return a URI of one version with the hash of its bytes, or nothing; see `uri`."""
+        uri = self.uri(key, version_id)
+        return f"{uri}#sha256={sha256}" if uri else ""
+
+    def keeps_versions(self) -> bool:
+        """Ask the host whether every upload stays loadable."""
+        return self._safe("keeps_versions", self.files.keeps_versions, bool)
+
+    def creates_safely(self) -> bool:
+        """Whether ``if_absent`` is atomic on this host."""
+        return self._safe("creates_safely", self.files.creates_safely, bool)
+
+    def replaces(self) -> bool:
+        """Whether the host can replace a version that it does not keep."""
+        return self._safe("replaces", self.files.replaces, bool)
+
+    def free_space(self) -> int | None:
+        """Return the free space in bytes, None where it is unknown."""
+        return self._safe("free_space", self.files.free_space, int, None)
+
+    # looking
+
+    def versions(self, key: str) -> list[Version]:
+        """Return all versions of ``key``, newest first."""
+        return self._list("versions", lambda: self.files.versions(key), Version)
+
+    def newest(self, key: str) -> Version | None:
+        """Return the newest version of ``key``, None if there is none."""
+        if self._is_default("newest"):
+            return next(iter(self._list("versions", lambda: self.files.versions(key), Version, most=1)), None)
+        return self._safe("newest", lambda: self.files.newest(key), Version, None)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return every key that begins with ``prefix``."""
+        keys = self._list("keys", lambda: self.files.keys(prefix), str)
+        for key in keys:
+            if not key.startswith(prefix):
+                raise self._wrong("keys", f"only keys that begin with {prefix!r}", got=repr(key))
+        return keys
+
+    def differing_in_case(self, key: str) -> list[str]:
+        """Return the keys that differ from ``key`` in case only."""
+        if self._is_default("differing_in_case"):
+            return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
+        return self._list("differing_in_case", lambda: self.files.differing_in_case(key), str)
+
+    def local_file(self, key: str, version_id: str | None) -> tuple[Path, Version] | None:
+        """Return the version's own file where it is on this computer."""
+        answer = self._safe("local_file", lambda: self.files.local_file(key, version_id), tuple, None)
+        if answer is None:
+            return None
+        if len(answer) != 2 or not isinstance(answer[0], Path) or not isinstance(answer[1], Version):
+            raise self._wrong("local_file", "a Path and a Version", got=", ".join(type(one).__name__ for one in answer))
+        self._check_version("local_file", answer[1])
+        return answer
+
+    # reading
+
+    def download(
+        self,
+        key: str,
+        version_id: str | None,
+        sink: Sink,
+        *,
+        pin: Pin = _ANY,
+        certain: bool = False,
+        wanted: Callable[[Version], bool] = lambda version: True,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Download:
+        """Write one version's bytes to ``sink``, hashed while they arrive.
+
+        A connection that breaks is resumed at the same version. Bytes that contradict what the host says of
+        them are downloaded again.
+
+        Args:
+            key, version_id: which version; None: the newest.
+            sink: an unbuffered file, so that nothing is left to be written when it is closed after an error.
+            pin: bytes that fit its hash are right, whatever the host says of them.
+            certain: whether these bytes must fit ``pin``; otherwise they may be another version's.
+            wanted: asked with the host's first answer; if it says no, nothing is transferred.
+            progress: called with the bytes done and in all.
+
+        Raises:
+            IntegrityError: the host sent more or fewer bytes than it said, or other bytes after a break.
+            AssemblyNotFound, AccessDenied, StoreUnavailable: from the backend.
+        """
+        earlier: Digests | None = None
+        while True:
+            got = self._download(key, version_id, sink, wanted, progress)
+            if got.digests is None:
+                return got
+            if pin.by_hash and (certain or pin.fits(got.digests)):
+                wrong = None if pin.fits(got.digests) else f"expected {pin}, got sha256 {got.digests.sha256}"
+                got = dataclasses.replace(got, contradiction=wrong)
+            if got.contradiction is None:
+                return got
+            if got.digests == earlier:  # these are the bytes that the host has
+                return got
+            if earlier is not None:
+                raise IntegrityError(
+                    f"{key} from {self.address} was damaged on the way, each time differently: {got.contradiction}",
+                    hint="Check the network and this computer's memory.",
+                )
+            _log.warning("%s from %s was damaged: %s. Downloading it again", key, self.address, got.contradiction)
+            earlier = got.digests
+            sink.seek(0)
+            sink.truncate(0)
+
+    def _download(
+        self,
+        key: str,
+        version_id: str | None,
+        sink: Sink,
+        wanted: Callable[[Version], bool],
+        progress: Callable[[int, int | None], None] | None,
+    ) -> Download:
+        deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
+        digesting, md5 = Digesting(), None
+        version: Version | None = None
+        failures = 0
+        while True:
+            start = digesting.size
+            try:
+                pinned = version_id if version is None else version.version_id or version_id
+                etag = version.etag if version else None
+                with Incoming(deadline, what, lambda: self._read(key, pinned, start, etag)) as incoming:  # noqa: B023
+                    if version is None:
+                        version = incoming.version
+                        if not wanted(version):
+                            return Download(version)
+                        md5 = hashlib.md5() if version.md5 and not version.sha256 else None
+                    for block in incoming:
+                        self._write(sink, block)
+                        digesting.update(block)
+                        if md5:
+                            md5.update(block)
+                        if progress:
+                            progress(digesting.size, version.size)
+                if version.size is not None and digesting.size < version.size:
+                    raise StoreUnavailable(
+                        f"{key} ended after {digesting.size} of {version.size} bytes in {self.address}"
+                    )
+                break
+            except StoreUnavailable as error:
+                failures = failures + 1 if digesting.size == start else 1
+                if failures >= _ATTEMPTS or not deadline.left():
+                    raise
+                _wait(failures, error, deadline)
+        digests = digesting.digests()
+        if version.size is not None and digests.size != version.size:
+            raise IntegrityError(
+                f"{key} in {self.address}: expected {version.size} bytes, got {digests.size}; nothing was stored"
+            )
+        contradiction = _contradiction(version, digests, md5.hexdigest() if md5 else None)
+        return Download(version, digests, incoming.private, contradiction)
+
+    def _read(self, key: str, version_id: str | None, start: int, if_match: str | None) -> Content:
+        content = self._checked("read", self.files.read(key, version_id, start=start, if_match=if_match), Content)
+        self._check_version("read(…).version", self._checked("read(…).version", content.version, Version))
+        return content
+
+    def _write(self, sink: Sink, block: bytes) -> None:
+        try:
+            rest = memoryview(block)
+        except TypeError as error:
+            raise self._wrong("read(…).blocks", "blocks of bytes", got=type(block).__name__) from error
+        with disk_errors("write what is being downloaded"):
+            while rest:
+                rest = rest[sink.write(rest) or 0 :]
+
+    # writing
+
+    def put(
+        self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool, seen: Version | None = None
+    ) -> str | None:
+        """Store ``source`` as a new version of ``key``, and return its version id.
+
+        Where the answer to the write was lost, or proves nothing, what is there is compared with
+        ``source``. ``seen`` is the newest version from before.
+        """
+        return self._stored(
+            "put", key, source, seen, lambda file: self.files.put(key, file, metadata=metadata, if_absent=if_absent)
+        )
+
+    def replace(self, key: str, source: Source, *, metadata: Mapping[str, str], seen: Version) -> str | None:
+        """Store ``source`` in place of the version ``seen``; otherwise as `put`."""
+        return self._stored(
+            "replace", key, source, seen, lambda file: self.files.replace(key, file, metadata=metadata, seen=seen)
+        )
+
+    def _stored(
+        self,
+        operation: str,
+        key: str,
+        source: Source,
+        seen: Version | None,
+        write: Callable[[Source], str | None],
+    ) -> str | None:
+        deadline = Deadline(self.timeout)
+
+        def progress(count: int) -> None:
+            deadline.sent(count)
+            if source.progress:
+                source.progress(count)
+
+        file = dataclasses.replace(source, progress=progress)
+        try:
+            answer = within(deadline, f"Uploading {key} to {self.address}", lambda: write(file))
+        except (StoreUnavailable, AlreadyExists) as error:
+            found = self._found_after(key, source, seen) if deadline.left() else None
+            if found is None:
+                raise
+            _log.info("%s; it is there all the same, as version %s", error.message, found.version_id)
+            return found.version_id
+        return self._checked(operation, answer, str, None)
+
+    def _found_after(self, key: str, source: Source, seen: Version | None) -> Version | None:
+        """Return the version that a write without an answer made; None where there is none, or it cannot be seen."""
+        try:
+            versions = self.versions(key)
+        except StorageError as error:
+            _log.info("Whether %s was stored in %s cannot be seen (%s)", key, self.address, error.message)
+            return None
+        for version in versions:
+            if seen is not None and (version.version_id, version.etag) == (seen.version_id, seen.etag):
+                return None
+            if (version.sha256, version.size) == (source.sha256, source.size):
+                return version
+        return None
+
+    def discard(self, key: str) -> None:
+        """Delete ``key`` with all its versions."""
+        self._once("discard", lambda: self.files.discard(key), None)
+
+    # who may read
+
+    def anonymous(self) -> Host | None:
+        """Return the same files as readers without credentials see them; None: there is no such access."""
+        readers = self._safe("anonymous", self.files.anonymous, FileOperations, None)
+        return None if readers is None else Host(readers, self.timeout)
+
+    def publish(self, key: str, version_id: str | None) -> str | None:
+        """Make one version public; return the version id that anonymous readers give."""
+        return self._once("publish", lambda: self.files.publish(key, version_id), str, None)
+
+    def unpublish(self, key: str, version_id: str | None) -> None:
+        """Make one version private."""
+        self._safe("unpublish", lambda: self.files.unpublish(key, version_id), None)
+
+    def why_still_private(self, key: str) -> str:
+        """Return what has to be done where publishing was not enough."""
+        return self._safe("why_still_private", lambda: self.files.why_still_private(key), str)
+
+    def place_is_public(self) -> bool | None:
+        """Whether anyone can read everything at this location; None: each file has its own access."""
+        return self._safe("place_is_public", self.files.place_is_public, bool, None)
+
+    def publish_place(self) -> None:
+        """Make the whole location public."""
+        self._safe("publish_place", self.files.publish_place, None)
+
+    def describe_place(self) -> str:
+        """Return in words what `publish_place` would make public."""
+        return self._safe("describe_place", self.files.describe_place, str)
+
+    def share(self, key: str, version_id: str | None, seconds: int) -> str:
+        """Return a link to one version that expires."""
+        return self._safe("share", lambda: self.files.share(key, version_id, seconds), str)
+
+    # how they are called and checked
+
+    def _once(self, operation: str, call: Callable[[], T], *kinds: type | None) -> T:
+        answer = within(Deadline(self.timeout), f"{operation} in {self.address}", call)
+        return self._checked(operation, answer, *kinds)
+
+    def _safe(self, operation: str, call: Callable[[], T], *kinds: type | None) -> T:
+        answer = self._checked(operation, self._repeated(operation, call, Deadline(self.timeout)), *kinds)
+        if isinstance(answer, Version):
+            self._check_version(operation, answer)
+        return answer
+
+    def _list(
+        self, operation: str, call: Callable[[], Iterable[T]], kind: type[T], *, most: int = _MOST_ITEMS
+    ) -> list[T]:
+        deadline = Deadline(self.timeout)
+        return self._repeated(operation, lambda: list(self._each(operation, call(), kind, deadline, most)), deadline)
+
+    def _repeated(self, operation: str, call: Callable[[], T], deadline: Deadline) -> T:
+        """Return what ``call``, which changes nothing, returns; repeat it while the store is out of reach."""
+        what = f"{operation} in {self.files.address}"
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return within(deadline, what, call)
+            except StoreUnavailable as error:
+                if not deadline.left():
+                    raise
+                _wait(attempt, error, deadline)
+        return within(deadline, what, call)
+
+    def _each(self, operation: str, answer: Iterable[T], kind: type[T], deadline: Deadline, most: int) -> Iterator[T]:
+        if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
+            raise self._wrong(operation, f"an iterable of {kind.__name__}", got=_kind_of(answer))
+        seen: set[T] = set()
+        for number, one in enumerate(answer):
+            if number == _MOST_ITEMS:
+                raise StoreUnavailable(f"{operation} of {self.address} does not end: {number} entries so far")
+            if number == most:
+                return
+            if not isinstance(one, kind):
+                raise self._wrong(operation, f"an iterable of {kind.__name__}", got=f"a {_kind_of(one)}")
+            if isinstance(one, Version):
+                self._check_version(operation, one)
+            deadline.check()
+            if one not in seen:  # a server that repeats one page for ever makes no progress
+                seen.add(one)
+                deadline.received(_ITEM)
+            yield one
+
+    def _checked(self, operation: str, answer: T, *kinds: type | None) -> T:
+        for kind in kinds:
+            if answer is None if kind is None else isinstance(answer, kind) and not _only_looks_like(kind, answer):
+                return answer
+        raise self._wrong(operation, " or ".join(_name(kind) for kind in kinds), got=_kind_of(answer))
+
+    def _check_version(self, operation: str, version: Version) -> None:
+        """Look at what the core relies on: types, and that dates can be compared."""
+        for field, kinds in _FIELDS.items():
+            value = getattr(version, field)
+            if value is not None and (not isinstance(value, kinds) or _only_looks_like(kinds, value)):
+                raise self._wrong(f"{operation}: {field}", f"{_name(kinds)} or None", got=_kind_of(value))
+        if version.created is not None and version.created.tzinfo is None:
+            raise self._wrong(f"{operation}: created", "a datetime with a time zone", got="one without")
+        if version.size is not None and version.size < 0:
+            raise self._wrong(f"{operation}: size", "a number of bytes", got=str(version.size))
+
+    def _is_default(self, operation: str) -> bool:
+        """Whether the backend leaves an operation to the core."""
+        return getattr(getattr(self.files, operation), "__func__", None) is getattr(FileOperations, operation)
+
+    def _wrong(self, operation: str, expected: str, *, got: str) -> PluginError:
+        return PluginError(
+            f"{title_by_package(self.files)}: {operation} returned {got}, expected {expected}", hint=see(ANSWER)
+        )
+
+
+_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(
+        ("version_id", "sha1", "sha256", "md5", "content_digest", "identifier", "assembly_prefix", "etag"), str
+    ),
+    "size": int,
+    "created": datetime,
+}
+
+
+def _only_looks_like(kind: type, value: object) -> bool:
+    """Whether a bool stands where a number is expected."""
+    return kind is int and isinstance(value, bool)
+
+
+def _name(kind: type | None) -> str:
+    return "None" if kind is None else kind.__name__
+
+
+def _kind_of(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _contradiction(version: Version, got: Digests, md5: str | None) -> str | None:
+    """Return how bytes differ from what the host says of them; None if they do not."""
+    for name, expected, actual in (
+        ("sha256", version.sha256, got.sha256),
+        ("sha1", version.sha1, got.sha1),
+        ("md5", version.md5 if md5 else None, md5),
+    ):
+        if expected not in (None, actual):
+            return f"expected {name} {expected}, got {actual}"
+    return None
+
+
+def _wait(attempt: int, error: StoreUnavailable, deadline: Deadline) -> None:
+    asked = error.retry_after if isinstance(error, RateLimited) else None
+    if asked is not None and asked > _LONGEST_WAIT:
+        raise error
+    # a random share keeps many clients from returning at the same moment
+    pause = asked if asked is not None else 0.1 * 2**attempt * (0.5 + random.random())  # noqa: S311
+    _log.info("%s; trying again in %.1f s", error.message, pause)
+    deadline.wait(max(0.0, pause))

@@ -1,0 +1,1 @@
+"""``storage.yaml``: found, read, checked; its JSON Schema."""

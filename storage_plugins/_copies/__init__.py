@@ -1,0 +1,1 @@
+"""What is saved on this computer: verified copies, and receipts."""

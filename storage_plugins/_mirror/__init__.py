@@ -1,0 +1,1 @@
+"""Copying all of a store into another one."""

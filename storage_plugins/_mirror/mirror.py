@@ -1,0 +1,250 @@
+"""Copying all of a store into another one: every file, every version, so that changing ``default:`` is the switch.
+
+Not named after its function: a submodule called ``mirror`` would take the place of ``storage_plugins.mirror``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from .._identifiers import assembly_key
+from .._store.file_store import FileStore
+from .._store.open import open_store
+from .._store.store import Store
+from .._store.upload import visible_as_asked
+from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
+from .history import AnotherHistory, HistoryCopy, Stopped
+
+_log = logging.getLogger(__name__)
+_KEYS_AT_ONCE = 4  # each holds one file on disk, and what the backends hold of it in memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mirrored:
+    """What became of one file.
+
+    Attributes:
+        key: its name.
+        outcome: ``copied``: the target lacked versions and has them now; ``there``: it had them all;
+            ``left alone``: it has another history; ``failed``: see ``reason``.
+        versions_copied, versions_there: numbers of versions, equal neighbours counted as one. Of a file
+            that failed, those copied stand, and are not sent again.
+        bytes_sent: of the versions copied.
+        reason: why it was left alone or failed, or what else is to be known; None otherwise.
+    """
+
+    key: str
+    outcome: Literal["copied", "there", "left alone", "failed"]
+    versions_copied: int = 0
+    versions_there: int = 0
+    bytes_sent: int = 0
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MirrorReport:
+    """What a mirror did.
+
+    Attributes:
+        source, target: the addresses.
+        files: what became of each file, by name.
+    """
+
+    source: str
+    target: str
+    files: tuple[Mirrored, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the target now has all that was asked for."""
+        return not self.left_alone and not self.failed
+
+    @property
+    def copied(self) -> tuple[Mirrored, ...]:
+        """The files of which versions were sent."""
+        return self._of("copied")
+
+    @property
+    def there(self) -> tuple[Mirrored, ...]:
+        """The files whose versions were all there."""
+        return self._of("there")
+
+    @property
+    def left_alone(self) -> tuple[Mirrored, ...]:
+        """The files of which the target has another history."""
+        return self._of("left alone")
+
+    @property
+    def failed(self) -> tuple[Mirrored, ...]:
+        """The files that could not be copied, or not all of their versions."""
+        return self._of("failed")
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all versions sent."""
+        return sum(file.bytes_sent for file in self.files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {**dataclasses.asdict(self), "complete": self.complete, "bytes_sent": self.bytes_sent}
+
+    def _of(self, outcome: str) -> tuple[Mirrored, ...]:
+        return tuple(file for file in self.files if file.outcome == outcome)
+
+
+def mirror(
+    source: Store | str,
+    target: Store | str,
+    identifiers: Iterable[str] | None = None,
+    *,
+    append: bool = False,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+) -> MirrorReport:
+    """Copy every file of a store, with all its versions, byte for byte, into another store.
+
+    The versions of a file go one after the other, oldest first; several files go side by side. What the
+    target has is not sent again, so a mirror that was interrupted is finished by running it again. Receipts of the
+    copies are written once a file's history is whole; afterwards changing ``default:`` is the whole switch.
+    The stores' ``progress`` is called from several threads.
+
+    Args:
+        source, target: opened stores, or their names in the configuration.
+        identifiers: of the assemblies to copy, under the source's ``assembly_prefix``, or names of files;
+            None: every file, of any kind and prefix.
+        append: where the target has other versions of a file, put what it lacks after them; otherwise
+            such a file is reported and left alone.
+        config: as in `open_store`, for stores given by name.
+
+    Returns:
+        what became of each file. One that fails does not stop the others.
+
+    Raises:
+        NotSupported: a store that does not consist of files, or one into itself.
+        ConfigError: a store cannot be opened; or the target is public, and its settings do not ask for that.
+        AccessDenied, StoreUnavailable: a store cannot be listed.
+    """
+    origin, place = (_files_of(store, config) for store in (source, target))
+    if origin.address == place.address:
+        raise NotSupported(f"{origin.name!r} and {place.name!r} are one place, {place.address}: nothing to mirror")
+    keys, missing = _wanted(origin, [identifiers] if isinstance(identifiers, str) else identifiers)
+    work = _Work(origin, place, append)
+    files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
+    pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
+    try:
+        files += pool.map(work.copy, sorted(keys))
+    finally:  # on ctrl-C, what is on its way is taken back
+        work.stop.set()
+        pool.shutdown(cancel_futures=True)
+    report = MirrorReport(
+        source=origin.address, target=place.address, files=tuple(sorted(files, key=lambda file: file.key))
+    )
+    _log.info("Mirrored %s to %s: %d bytes sent", origin.address, place.address, report.bytes_sent)
+    return report
+
+
+class _Work:
+    """What the copying of one file needs to know of the whole."""
+
+    def __init__(self, source: FileStore, target: FileStore, append: bool) -> None:
+        self.source, self.target, self.append = source, target, append
+        self.stop = threading.Event()
+        with target.explained():
+            visible_as_asked(target.parts, f"all of {source.address}")
+            self.versioned = target.host.keeps_versions()
+        self._names = _Names(_listed(target) or [])
+
+    def copy(self, key: str) -> Mirrored:
+        """Copy one file and tell what became of it."""
+        history = HistoryCopy(
+            self.source, self.target, key, append=self.append, versioned=self.versioned, stop=self.stop
+        )
+        try:
+            self._names.claim(key, self.target.address)
+            history.run()
+        except AnotherHistory as error:
+            return Mirrored(key=key, outcome="left alone", reason=f"{self.target.address} has another history: {error}")
+        except Stopped:
+            raise
+        except Exception as error:  # a backend's mistake, too, is one file's trouble
+            _log.debug("%s could not be mirrored", key, exc_info=error)
+            return dataclasses.replace(
+                _failed(key, error),
+                versions_copied=history.copied,
+                versions_there=history.there,
+                bytes_sent=history.sent,
+            )
+        return Mirrored(
+            key=key,
+            outcome="copied" if history.copied else "there",
+            versions_copied=history.copied,
+            versions_there=history.there,
+            bytes_sent=history.sent,
+            reason=history.note,
+        )
+
+
+class _Names:
+    """The names in the target; of two that differ in case only, the second is refused."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = set(keys)
+        self._folded = {key.casefold(): key for key in self._keys}
+        self._lock = threading.Lock()
+
+    def claim(self, key: str, address: str) -> None:
+        """Take a name, or raise IdentifierCollision."""
+        with self._lock:
+            other = self._folded.setdefault(key.casefold(), key)
+        if other != key and key not in self._keys:
+            raise IdentifierCollision(f"{key} differs from {other}, which is in {address}, in case only")
+
+
+def _files_of(store: Store | str, config: Any) -> FileStore:
+    opened = open_store(store, config=config) if isinstance(store, str) else store
+    if not isinstance(opened, FileStore):
+        raise NotSupported(f"{opened!r} does not consist of files, so that nothing can be mirrored from or to it")
+    return opened
+
+
+def _wanted(source: FileStore, identifiers: Iterable[str] | None) -> tuple[set[str], list[str]]:
+    """Return the keys to copy, and the names that nothing is known by."""
+    listed = _listed(source, needed=identifiers is None)
+    if identifiers is None:
+        return set(listed or []), []
+    keys, missing = set[str](), list[str]()
+    for name in identifiers:
+        found = {name}.intersection(listed or ())  # as in a report, though no store would take it
+        try:
+            key = assembly_key(name, source.settings.assembly_prefix)
+        except InvalidIdentifier:
+            if not found:
+                raise
+        else:
+            found |= {key} if listed is None else {key}.intersection(listed)
+        keys |= found
+        if not found:
+            missing.append(name)
+    return keys, missing
+
+
+def _listed(store: FileStore, *, needed: bool = False) -> list[str] | None:
+    """Return all keys of a store; None where they may not be listed, unless they are needed."""
+    try:
+        with store.explained():
+            return store.all_keys("")
+    except (AccessDenied, NotSupported) as error:
+        if needed:
+            raise
+        _log.info("The files in %s cannot be listed (%s)", store.address, error)
+        return None
+
+
+def _failed(key: str, error: Exception) -> Mirrored:
+    told = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
+    return Mirrored(key=key, outcome="failed", reason=told)

@@ -1,0 +1,129 @@
+"""The facts that travel through the core: what bytes are, which are wanted, where a verified copy is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+from typing import Protocol
+
+from .errors import InvalidPin
+
+_LENGTHS = {"sha1": 40, "sha256": 64}  # hexadecimal digits
+
+
+@dataclasses.dataclass(frozen=True)
+class Digests:
+    """The identity of a file's bytes.
+
+    Attributes:
+        sha1, sha256: lower-case hex digests.
+        size: bytes.
+    """
+
+    sha1: str
+    sha256: str
+    size: int
+
+
+class Digesting:
+    """Hashes bytes while they pass: both digests, and how many bytes there were."""
+
+    def __init__(self) -> None:
+        self._sha1, self._sha256, self.size = hashlib.sha1(), hashlib.sha256(), 0
+
+    def update(self, block: bytes) -> None:
+        """Take in the next bytes."""
+        self._sha1.update(block)
+        self._sha256.update(block)
+        self.size += len(block)
+
+    def digests(self) -> Digests:
+        """Return what the bytes so far are."""
+        return Digests(self._sha1.hexdigest(), self._sha256.hexdigest(), self.size)
+
+
+class Hashed(Protocol):
+    """Whatever states the hashes of a file; None where they are unknown."""
+
+    @property
+    def sha1(self) -> str | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Pin:
+    """Which version a caller asked for. Nothing given: the newest.
+
+    Made once, in the public method that the caller used, and passed on whole.
+
+    Attributes:
+        version_id: the host's name for it; a hint where there is a hash.
+        sha1, sha256: lower-case hex digests. A hash is the identity.
+        newest: whether to ask the store for its newest version, whatever the receipts say.
+        assembly_prefix: what the file's name begins with; None: the store's setting.
+
+    Raises:
+        InvalidPin: a hash that is not one.
+    """
+
+    version_id: str | None = None
+    sha1: str | None = None
+    sha256: str | None = None
+    newest: bool = False
+    assembly_prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("version_id", "sha1", "sha256"):
+            value = getattr(self, field)
+            if value is not None and not isinstance(value, str):
+                raise InvalidPin(f"{field} must be a str, got {type(value).__name__} {value!r}")
+            object.__setattr__(self, field, value or None)  # an empty string pins nothing
+        for field, length in _LENGTHS.items():
+            value = getattr(self, field)
+            if value is None:
+                continue
+            if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
+                raise InvalidPin(
+                    f"{field} must be {length} hexadecimal digits, got {value!r}",
+                    hint="Copy it from the upload's receipt.",
+                )
+            object.__setattr__(self, field, value.lower())
+
+    @classmethod
+    def of(cls, known: Hashed, version_id: str | None = None) -> Pin:
+        """Return the pin of a version whose hash is known: by sha256, or by sha1 where that is all there is."""
+        return cls(version_id, sha256=known.sha256) if known.sha256 else cls(version_id, sha1=known.sha1)
+
+    @property
+    def by_hash(self) -> bool:
+        """Whether a hash was given."""
+        return bool(self.sha1 or self.sha256)
+
+    @property
+    def names_version(self) -> bool:
+        """Whether a hash or a version id was given."""
+        return self.by_hash or self.version_id is not None
+
+    def fits(self, other: Hashed) -> bool:
+        """Whether every hash given is the one of ``other``."""
+        return self.sha1 in (None, other.sha1) and self.sha256 in (None, other.sha256)
+
+    def __str__(self) -> str:
+        given = ((field, getattr(self, field)) for field in ("version_id", "sha1", "sha256"))
+        return ", ".join(f"{field} {value}" for field, value in given if value) or "the newest version"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cached:
+    """A file on this computer whose every byte was verified.
+
+    Attributes:
+        path: where it is; for reading only.
+        digests: what its bytes are.
+    """
+
+    path: Path
+    digests: Digests

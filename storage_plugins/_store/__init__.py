@@ -1,0 +1,1 @@
+"""Stores: uploading, loading, publishing, groups, and how they are opened."""
