@@ -1,5 +1,6 @@
 """The OSF store against a stand-in for OSF."""
 
+import dataclasses
 import hashlib
 import json
 import threading
@@ -427,7 +428,8 @@ def test_a_name_that_is_to_be_new_is_not_taken_over(open_osf, osf, project, tmp_
 def test_a_file_too_large_for_osf_is_refused_before_anything_is_sent(open_osf, osf, tmp_path):
     with (tmp_path / "large.bin").open("wb") as file:
         file.truncate(10)
-    source = Source(tmp_path / "large.bin", 5_000_000_001, "0" * 40, "0" * 64)
+    source = Source.of(tmp_path / "large.bin")
+    source = dataclasses.replace(source, digests=dataclasses.replace(source.digests, size=5_000_000_001))
     with pytest.raises(QuotaExceeded, match="at most 5000000000"):
         open_osf().files.put("large.bin", source, metadata={}, if_absent=False)
     assert osf.requests == []
