@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +10,6 @@ from ..errors import AssemblyNotFound, ConfigError
 from ._opening import configured
 from ._options import config_option, example, json_option
 from ._output import print_json, say
-
-if TYPE_CHECKING:
-    from ..importing import ImportReport
 
 _UNREAD = 1  # exit code
 
@@ -36,27 +32,30 @@ def import_(paths: tuple[Path, ...], dry_run: bool, config: Path | None, as_json
     read are listed with file and line.
     """
     from .._copies.receipts import Receipts
-    from ..importing import import_pins
+    from ..brainscore._pins_in_sources import find_pins
 
     with configured(config) as found:
         folder = next(iter(found.stores.values())).receipts  # one for all stores
         if folder is None:
             raise ConfigError(f"{found.path} turns receipts off", hint="Write `receipts: true` to import pins.")
-        report = import_pins(paths, Receipts(folder), dry_run=dry_run)
-        if not (report.imported or report.there or report.unread):
+        pins, unread = find_pins(paths)
+        if not pins and not unread:
             raise AssemblyNotFound(f"There is no call with a pin in {', '.join(map(str, paths))}")
+    saved = Receipts(folder)
+    before = {pin for key in {pin.key for pin in pins} for pin in saved.imported(key)}
+    for pin in pins.keys() - before if not dry_run else ():
+        saved.keep(pin)
+    values = [(pin in before, pin.to_dict() | {"path": str(path), "line": line}) for pin, (path, line) in pins.items()]
+    imported, there = ([pin for known, pin in values if known is wanted] for wanted in (False, True))
     if as_json:
-        print_json({"folder": str(folder), "dry_run": dry_run, **report.to_dict()})
+        reasons = [{"path": str(path), "line": line, "reason": reason} for path, line, reason in unread]
+        print_json({"folder": str(folder), "dry_run": dry_run, "imported": imported, "there": there, "unread": reasons})
     else:
-        _print(report, folder, dry_run)
-    return _UNREAD if report.unread else 0
-
-
-def _print(report: ImportReport, folder: Path, dry_run: bool) -> None:
-    say(f"{'Would go' if dry_run else 'Pins'} to {folder}:")
-    say(f"  imported       {len(report.imported)}")
-    say(f"  there already  {len(report.there)}")
-    if report.unread:
-        say(f"  not read       {len(report.unread)}")
-    for unread in report.unread:
-        say(f"{unread.path}:{unread.line}: {unread.reason}" if unread.line else f"{unread.path}: {unread.reason}")
+        say(f"Pins {'that would be saved' if dry_run else 'saved'} in {folder}:")
+        say(f"  imported           {len(imported)}")
+        say(f"  imported before    {len(there)}")
+        if unread:
+            say(f"  could not be read  {len(unread)}")
+        for path, line, reason in unread:
+            say(f"{path}:{line}: {reason}" if line else f"{path}: {reason}")
+    return _UNREAD if unread else 0

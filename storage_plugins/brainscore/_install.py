@@ -1,4 +1,4 @@
-"""`install` and `uninstall`: unmodified Brain-Score code, over our stores. Imports nothing heavy."""
+"""`install` and `uninstall`: let Brain-Score's unmodified code use the stores. Fast to import."""
 
 from __future__ import annotations
 
@@ -16,69 +16,75 @@ _BRAINIO = "brainscore_core.supported_data_standards.brainio"
 
 
 class _Ours(NamedTuple):
-    """Where to find what takes a function's place."""
+    """Our function that replaces one of theirs."""
 
     module: str
     name: str
-    everywhere: bool  # in all modules that have imported it, or only in the one
+    everywhere: bool  # in all modules that have imported it, or only in one
 
 
-# (module, function) of BrainIO: every download goes through the first, every upload through the second. Only the
-# loader of stimulus sets unpacks what was downloaded: with other people's archives, `fetch.unzip` stays what it is.
-_REBOUND = {
-    (f"{_BRAINIO}.fetch", "fetch_file"): _Ours("transport", "fetch_file", True),
-    (f"{_BRAINIO}.packaging", "upload_to_s3"): _Ours("transport", "upload_to_s3", True),
-    (f"{_BRAINIO}.s3", "unzip"): _Ours("stimuli", "unzip", False),
+# (module, function) of BrainIO: every download goes through the first, every upload through the second. The third is
+# replaced only where stimulus sets are loaded: `fetch.unzip` still unpacks other archives, in their own folders.
+_REPLACED = {
+    (f"{_BRAINIO}.fetch", "fetch_file"): _Ours("_files", "fetch_file", True),
+    (f"{_BRAINIO}.packaging", "upload_to_s3"): _Ours("_files", "upload_to_s3", True),
+    (f"{_BRAINIO}.s3", "unzip"): _Ours("_stimulus_sets", "unzip", False),
 }
-_MODULES = frozenset(module for module, _ in _REBOUND)
-_MARK = "_storage_plugins"  # an attribute of the functions that stand for theirs
+_MODULES = frozenset(module for module, _ in _REPLACED)
+_MARK = "_storage_plugins"  # an attribute of the functions that replace theirs
 
 
 def install() -> None:
-    """Let Brain-Score's code, unmodified, read and write through the stores of ``storage.yaml``.
+    """Make Brain-Score's unmodified code read and write through the stores of ``storage.yaml``.
 
-    Rebinds BrainIO's functions of transport wherever they are bound: ``fetch_file``, ``upload_to_s3``, and the
-    unpacking of stimulus sets. Modules that are not imported yet follow when they are, so this may stand in
-    ``sitecustomize``; it imports neither them nor anything heavy itself. Once more does no harm.
+    Replaces BrainIO's ``fetch_file``, ``upload_to_s3`` and the unpacking of stimulus sets in every module that has
+    imported them. Modules that are imported later are changed then, so this can be in ``sitecustomize``; it does not
+    import them itself. A second call changes nothing.
 
-    Model weights (``load_weight_file``, ``load_file``, ``BotoFetcher``) come from S3 as before.
+    Model weights (``load_weight_file``, ``load_file``, ``BotoFetcher``) still come from S3.
+
+    Example:
+        >>> install()
+        >>> uninstall()
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     for name in _MODULES:
         if name in sys.modules:
-            _rebind(sys.modules[name])
+            _replace(sys.modules[name])
 
 
 def uninstall() -> None:
-    """Give Brain-Score's code its own functions back, wherever they are bound."""
+    """Restore Brain-Score's own functions in every module."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     for module, name, function in _functions():
         if hasattr(function, _MARK):
             setattr(module, name, function.__wrapped__)  # type: ignore[attr-defined]
 
 
-def _rebind(module: types.ModuleType) -> None:
-    """Put ours in the place of a module's functions, there and in every module that has imported them."""
-    for (home, name), ours in _REBOUND.items():
+def _replace(module: types.ModuleType) -> None:
+    """Replace functions of a module by ours, there and in every module that has imported them."""
+    for (home, name), ours in _REPLACED.items():
         if home != module.__name__:
             continue
         if name not in vars(module):
-            _log.warning("This brainscore_core has no %s.%s: what goes through it stays as it is", home, name)
+            _log.warning(
+                "This release of brainscore_core has no %s.%s, so calls of it do not use the stores", home, name
+            )
             continue
         for other, bound_as, function in _functions() if ours.everywhere else [(module, name, vars(module)[name])]:
-            # by where it was written: by now another function, which calls it, may be bound in its home
+            # compare where it was defined: its own module may have replaced it by now
             if hasattr(function, "__wrapped__") or (ours.everywhere and _origin(function) != (home, name)):
                 continue
-            setattr(other, bound_as, _standing_for(function, ours))
+            setattr(other, bound_as, _replacement(function, ours))
 
 
 def _origin(function: types.FunctionType) -> tuple[str, str]:
     return function.__module__, function.__qualname__
 
 
-@functools.cache  # one for each, so that it is found by its name when it is unpickled
-def _standing_for(original: Callable[..., Any], ours: _Ours) -> Callable[..., Any]:
+@functools.cache  # one object for each, as pickle requires
+def _replacement(original: Callable[..., Any], ours: _Ours) -> Callable[..., Any]:
     @functools.wraps(original)
     def through_the_stores(*args: Any, **options: Any) -> Any:
         module = importlib.import_module(f".{ours.module}", __package__)
@@ -100,7 +106,7 @@ def _functions() -> list[tuple[types.ModuleType, str, types.FunctionType]]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Sees the modules come in."""
+    """Finds BrainIO's modules when they are imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -114,7 +120,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Loads a module as its own loader does, then rebinds."""
+    """Loads a module with its own loader, then replaces its functions."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -128,4 +134,4 @@ class _Loader(importlib.abc.Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        _rebind(module)
+        _replace(module)

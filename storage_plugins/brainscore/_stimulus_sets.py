@@ -1,4 +1,4 @@
-"""Stimulus sets: a table of stimuli (CSV) and their files (ZIP)."""
+"""Load stimulus sets: a table of stimuli (CSV) and their files (ZIP)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from .._identifiers import check_file_name, check_identifier
 from ..errors import EncodingError, IntegrityError
-from .assemblies import BRAINIO
-from .places import store_for
-from .unpacking import unpacked
+from ._archives import unpacked
+from ._assemblies import BRAINIO
+from ._buckets import store_for
 
 
 class StimulusSet(pd.DataFrame):
-    """A table of stimuli, one row each, where ``brainscore_core``, which has such a class, is not installed.
+    """A table of stimuli, one row each; used if ``brainscore_core``, which has such a class, is not installed.
 
     Attributes:
         identifier: its name.
@@ -32,7 +32,7 @@ class StimulusSet(pd.DataFrame):
         return StimulusSet
 
     def get_stimulus(self, stimulus_id: Any) -> Path:
-        """Return a stimulus's file."""
+        """Return the file of a stimulus."""
         return self.stimulus_paths[stimulus_id]
 
 
@@ -45,23 +45,23 @@ def load_stimulus_set_from_s3(
     zip_version_id: str | None = None,
     filename_prefix: str | None = None,
 ) -> Any:
-    """Return a stimulus set, its files verified and unpacked on this computer; as BrainIO's function of that name.
+    """Load a stimulus set, verify its files and unpack them in the cache, like BrainIO's ``load_stimulus_set_from_s3``.
 
-    The archive is unpacked once, not at each load. The files are for reading only.
+    The archive is unpacked once, not at each load. The files are read-only.
 
     Args:
-        identifier: its name.
-        bucket: ``bucket`` or ``bucket/folder``; None: as in `upload_data_assembly`.
+        identifier: the stimulus set's name.
+        bucket: as in `upload_data_assembly`.
         csv_sha1, csv_version_id, zip_sha1, zip_version_id: which versions of the table and of the archive.
-        filename_prefix: what the files' names begin with; None: ``stimulus_``.
+        filename_prefix: the beginning of the files' names. None means ``stimulus_``.
 
     Returns:
         a table with ``identifier``, ``stimulus_paths`` and ``get_stimulus(stimulus_id)``.
 
     Raises:
-        IntegrityError: the files of the archive are not those of the table.
-        EncodingError: a table that is none, or an archive that cannot be unpacked safely.
-        and what ``Store.fetch`` raises.
+        IntegrityError: the archive does not have the files of the table.
+        EncodingError: the table is invalid, or the archive cannot be unpacked safely.
+        StorageError: as ``Store.fetch``.
     """
     prefix = "stimulus_" if filename_prefix is None else filename_prefix
     stem = check_file_name(prefix + check_identifier(identifier).replace(".", "_"))
@@ -74,22 +74,25 @@ def load_stimulus_set_from_s3(
 def _stimulus_set(identifier: str, csv: Path, archive: Path) -> Any:
     try:
         table = pd.read_csv(csv)
-    except ValueError as error:  # pandas' errors of parsing are such
-        raise EncodingError(f"The table of {identifier} is no CSV file: {error}") from error
+    except ValueError as error:  # pandas raises subclasses of it
+        raise EncodingError(f"The table of {identifier} is not a CSV file: {error}") from error
     if "stimulus_id" not in table and "image_id" in table:
-        table["stimulus_id"] = table["image_id"]  # BrainIO does so too, for tables from before the name changed
+        table["stimulus_id"] = table["image_id"]  # the former name of the column, as in BrainIO
     for column in ("stimulus_id", "filename"):
         if column not in table:
             raise EncodingError(f"The table of {identifier} has no column {column!r}")
     folder, names = unpacked(archive)
     listed = set(table["filename"])
     names = {name for name in names if "/" in name or not name.endswith((".zip", ".csv"))}
-    for what, odd in (("has no file", listed - names), ("has further files, such as", names - listed)):
+    for what, odd in (
+        ("does not have the file", listed - names),
+        ("has files that are not in the table, such as", names - listed),
+    ):
         if odd:
             raise IntegrityError(
-                f"The table and the archive of {identifier} do not go together: the archive {what} "
+                f"The table and the archive of {identifier} do not match: the archive {what} "
                 f"{min(map(str, odd))!r} ({len(odd)} in all)",
-                hint="Compare the two pins with those of one upload.",
+                hint="Check that both pins are from the same upload.",
             )
     made = _stimulus_set_class()(table)
     made.identifier = identifier
@@ -100,7 +103,7 @@ def _stimulus_set(identifier: str, csv: Path, archive: Path) -> Any:
 
 
 def unzip(zip_path: str | Path) -> str:
-    """Return the folder into which a fetched archive was unpacked; as BrainIO's function of that name."""
+    """Return the folder with the unpacked files of a fetched archive, like BrainIO's ``unzip``."""
     return str(unpacked(Path(zip_path))[0])
 
 

@@ -1,4 +1,4 @@
-"""ZIP archives from elsewhere, unpacked: nothing outside the folder, no surprise in size, once, whole or not at all."""
+"""Unpack downloaded ZIP archives safely: inside one folder, at most so large, completely or not at all, and once."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .._copies.cache import Cache
 from ..errors import EncodingError, QuotaExceeded, StorageError
 
 _KIND = "unpacked"  # the folder of the cache
-_MOST = 1 << 30  # bytes that any archive may hold, and
-_MOST_TIMES = 100  # how many times its own size a larger one may; stimuli are images, sounds and videos, packed already
+_MOST = 1 << 30  # bytes that any archive may unpack to
+_MOST_TIMES = 100  # beyond that, how many times its own size; images, sounds and videos are compressed already
 _BLOCK = 1 << 20
 
 
 def unpacked(archive: Path) -> tuple[Path, set[str]]:
-    """Return the folder that holds a verified archive's files, and their names in it.
+    """Return the folder with the unpacked files of a verified archive, and their names in it.
 
-    It is in the user's own cache, made at the first use, and made again if files of it are gone.
+    It is in the user's own cache. It is created at the first use, and again if any of its files is missing.
 
     Raises:
-        EncodingError: no ZIP archive, or one with a password, a name that leaves the folder, a link, or far more in it
-            than its size lets expect. Nothing was kept.
-        QuotaExceeded: the disk has no room for it.
+        EncodingError: the file is not a ZIP archive, or has a password, a name outside the folder, a link, or much more
+            data than its size suggests. Nothing was unpacked.
+        QuotaExceeded: there is not enough free space on the disk.
     """
     cache = Cache.from_environment()
     try:
@@ -41,34 +41,34 @@ def unpacked(archive: Path) -> tuple[Path, set[str]]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, StorageError):
             raise
-        raise EncodingError(f"{archive.name} is no ZIP archive that can be unpacked: {error}") from error
+        raise EncodingError(f"{archive.name} cannot be unpacked as a ZIP archive: {error}") from error
     return folder, set(sizes)
 
 
 def _checked(opened: zipfile.ZipFile, archive: Path) -> dict[str, int]:
-    """Return the size of each file in an archive, all of whose names are safe."""
+    """Return the size of each file in an archive, after checking that all names are safe."""
     sizes: dict[str, int] = {}
     for entry in opened.infolist():
         name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
         parts = name.removesuffix("/").split("/")
         reason = None
         if Path(name).is_absolute() or Path(name).drive or {"", ".", ".."}.intersection(parts):
-            reason = "leaves the folder it is unpacked to"
+            reason = "would be outside the folder"
         elif "\\" in name or "\0" in name:
-            reason = "is not written the same way on every system"
+            reason = "is not the same name on every system"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             reason = "is a link or a device"
         elif name in sizes:
-            reason = "stands twice"
+            reason = "is in it more than once"
         if reason:
-            raise EncodingError(f"{archive.name} is not unpacked: {name!r} {reason}")
+            raise EncodingError(f"{archive.name} was not unpacked: {name!r} {reason}")
         if not entry.is_dir():
             sizes[name] = entry.file_size
     total, packed = sum(sizes.values()), archive.stat().st_size
     if total > max(_MOST, _MOST_TIMES * packed):
         raise EncodingError(
-            f"{archive.name} is not unpacked: its {packed} bytes would become {total}",
-            hint="If it is meant to, pack its files in several archives, or less tightly.",
+            f"{archive.name} was not unpacked: its {packed} bytes would become {total}",
+            hint="If this is intended, split it into several archives, or use less compression.",
         )
     return sizes
 
@@ -81,12 +81,12 @@ def _is_whole(folder: Path, *, sizes: dict[str, int]) -> bool:
 
 
 def _extract(opened: zipfile.ZipFile, sizes: dict[str, int], folder: Path) -> None:
-    """Write the files of an archive, each of the size it says and with the right checksum."""
+    """Write the files of an archive; zipfile checks their sizes and checksums."""
     total, free = sum(sizes.values()), shutil.disk_usage(folder).free
     if total > free:
         raise QuotaExceeded(
-            f"No space left to unpack {Path(str(opened.filename)).name}: {total} bytes, and {free} are free",
-            hint="Free some space there, or name another cache folder in STORAGE_PLUGINS_CACHE.",
+            f"Not enough free space to unpack {Path(str(opened.filename)).name}: {total} bytes needed, {free} free",
+            hint="Delete files there, or set STORAGE_PLUGINS_CACHE to a folder on another disk.",
         )
     for name in sizes:
         target = folder / name

@@ -1,7 +1,4 @@
-"""From a bucket that Brain-Score's code names to the store that stands for it.
-
-A place is ``bucket`` or ``bucket/folder``, as it stands in data plugins.
-"""
+"""Find the store to use instead of a bucket that Brain-Score's code names."""
 
 from __future__ import annotations
 
@@ -13,45 +10,49 @@ from .._config.config import Config, StoreEntry
 from .._store.open import open_entry, store_at
 from .._store.store import Store
 from ..errors import InvalidIdentifier
+from ._locations import PUBLIC_BUCKET
 
 _log = logging.getLogger(__name__)
-PUBLIC = "brainscore-storage/brainscore-language"  # where brainscore_language keeps its assemblies
 _SHARED = "brainscore-storage"
-# buckets that became folders of the shared one; plugins of both times are about
+# former buckets, now folders of the shared one; plugins use both names
 _MOVED = ("brainio-brainscore", "brainscore-language", "brainscore-vision")
 
 
 def store_for(bucket: str | None) -> Store:
-    """Return the store that stands for a bucket.
+    """Return the store to use for a bucket.
 
     Args:
-        bucket: ``bucket`` or ``bucket/folder``: the store that ``brainscore: {buckets: …}`` names for it, else
-            that very bucket on S3. None: the default store, or without any ``storage.yaml`` Brain-Score's public
-            bucket.
+        bucket: ``bucket`` or ``bucket/folder``. The store is the one that ``brainscore: {buckets: …}`` names for it,
+            otherwise this bucket on S3. None means the default store or, without a ``storage.yaml``, Brain-Score's
+            public bucket.
 
     Raises:
-        InvalidIdentifier: no bucket and folder.
-        ConfigError: a wrong ``storage.yaml``.
-        PluginError: the backend is missing or broken; says what mends that.
+        InvalidIdentifier: it is not a bucket or bucket and folder.
+        ConfigError: ``storage.yaml`` has an error.
+        PluginError: the backend is missing or broken.
     """
     config = Config.open()
     if bucket is None:
         entry = config.entry()
         if entry.implicit is None:
             return open_entry(entry)
-        bucket = PUBLIC
+        bucket = PUBLIC_BUCKET
     place = bucket.strip("/")
     if {"", ".", ".."}.intersection(place.split("/")):
-        raise InvalidIdentifier(f"{bucket!r} is no bucket", hint="Write bucket or bucket/folder.")
+        raise InvalidIdentifier(f"{bucket!r} is not a bucket", hint="Write bucket or bucket/folder.")
     name = _routed(place, config.buckets)
     if name is not None:
         return open_entry(config.stores[name])
-    _log.info("No store of %s stands for the bucket %s: it is used as it is, on S3", _told(config), place)
+    _log.info(
+        "No store is configured for the bucket %s in %s: using the bucket itself, on S3",
+        place,
+        config.path or "any storage.yaml",
+    )
     return store_at(_as_it_is(place, config), config)
 
 
 def _as_it_is(place: str, config: Config) -> StoreEntry:
-    """Return the entry of a bucket that nobody configured; receipts go where those of the other stores go."""
+    """Return the entry of a bucket that is not configured; its receipts are saved with those of the other stores."""
     if config.path is None:
         return StoreEntry(place, "s3", {"bucket": place}, None, Path.cwd(), None)
     beside = next(iter(config.stores.values()))
@@ -59,7 +60,7 @@ def _as_it_is(place: str, config: Config) -> StoreEntry:
 
 
 def _routed(place: str, buckets: Mapping[str, str]) -> str | None:
-    """Return the name of the store for a place: the exact entry, else the longest with ``*``; None: there is none."""
+    """Return the name of the store for a bucket: by its own entry, else by the longest with ``*``, else None."""
     names = _names(place)
     for name in names:
         if name in buckets:
@@ -73,14 +74,10 @@ def _routed(place: str, buckets: Mapping[str, str]) -> str | None:
 
 
 def _names(place: str) -> tuple[str, ...]:
-    """Return all names of one place, the one that was given first."""
+    """Return all names of one bucket, first the one that was given."""
     first, _, rest = place.partition("/")
     if first in _MOVED:
         return place, f"{_SHARED}/{place}"
     if first == _SHARED and rest.partition("/")[0] in _MOVED:
         return place, rest
     return (place,)
-
-
-def _told(config: Config) -> str:
-    return str(config.path) if config.path else "any storage.yaml"
