@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ from .store import PlainStore, Store
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_log = logging.getLogger(__name__)
 
 
 def open_store(name: str | None = None, *, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Store:
@@ -89,6 +92,8 @@ def load(
     if parts.fragment and not hashes:
         raise InvalidPin(f"The part after # of {uri} is not a hash", hint="Copy the whole URI: …#sha256=…")
     backend, location = locate(urldefrag(uri).url)
+    if parts.scheme in ("http", "https") and not hashes:
+        _log.warning("%s was not verified: the link has no hash (#sha256=…)", parts._replace(query="").geturl())
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
     store = store_at(entry, Config.open(config))
     fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]
