@@ -53,6 +53,18 @@ def newest(files: FileOperations, key: str) -> Version | None:
     return _checked(files, "newest", files.newest(key), Version, None)
 
 
+def newest_of_all(files: FileOperations, prefix: str) -> list[tuple[str, Version]] | None:
+    """Return every key with its newest version, None where each must be asked for."""
+    answer = files.newest_of_all(prefix)
+    if answer is None:
+        return None
+    found = list(_each(files, "newest_of_all", answer, tuple))
+    for pair in found:
+        _checked(files, "newest_of_all", pair[0], str)
+        _checked(files, "newest_of_all", pair[-1], Version)
+    return found
+
+
 def keys(files: FileOperations, prefix: str = "") -> list[str]:
     """Return the keys that begin with ``prefix``."""
     return list(_each(files, "keys", files.keys(prefix), str))

@@ -148,7 +148,10 @@ class FileStore(Store):
         """Return the identifiers of all assemblies with that file name prefix, sorted."""
         prefix = self._prefix(assembly_prefix)
         with self.explained():
-            keys = [key for key in self._keys(prefix) if key.endswith(".nc")]
+            described = retrying(lambda: answers.newest_of_all(self.files, prefix))
+            if described is not None:
+                return sorted(_recorded_name(key, prefix, version) for key, version in described if _is_assembly(key))
+            keys = [key for key in self._keys(prefix) if _is_assembly(key)]
             with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
                 return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
 
@@ -486,8 +489,7 @@ class FileStore(Store):
             newest = retrying(lambda: answers.newest(self.files, key))
         except (AccessDenied, AssemblyNotFound):
             newest = None
-        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
-        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
+        return _recorded_name(key, prefix, newest)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -510,6 +512,17 @@ def _is_same(newest: Version, source: Source, content_digest: str | None) -> boo
     if (newest.sha256, newest.size) == (source.sha256, source.size):
         return True
     return content_digest is not None and content_digest == newest.content_digest
+
+
+def _is_assembly(key: str) -> bool:
+    return key.endswith(".nc") and not key.startswith(".")
+
+
+def _recorded_name(key: str, prefix: str, version: Version | None) -> str:
+    """Return the identifier recorded with a key; what its name says where nothing was recorded, or something else."""
+    stem = key.removeprefix(prefix).removesuffix(".nc")
+    recorded = version.identifier if version is not None and version.assembly_prefix == prefix else None
+    return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
 
 
 def _existing_file(path: str | os.PathLike[str]) -> Path:

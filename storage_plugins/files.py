@@ -177,6 +177,13 @@ class FileOperations(abc.ABC):
 
         return next(answers.each_version(self, key), None)
 
+    def newest_of_all(self, prefix: str = "") -> Iterable[tuple[str, Version]] | None:
+        """Return every key with its newest version and record, where few requests give them all.
+
+        None where each key must be asked for by `newest`. The record holds the identifier at least, where it is known.
+        """
+        return None
+
     def differing_in_case(self, key: str) -> Iterable[str]:
         """Return the keys that differ from ``key`` in case only. Asked right after `newest` found no ``key``."""
         from . import answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ from .store import PlainStore, Store
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_log = logging.getLogger(__name__)
 
 
 def open_store(name: str | None = None, *, config: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Store:
@@ -78,6 +81,8 @@ def load(
         location = locate(urlunsplit(parts._replace(fragment="")))
     except ValueError as error:
         raise InvalidPin(f"{uri} is no {backend.name} address: {error}") from error
+    if parts.scheme in ("http", "https") and not hashes:
+        _log.warning("%s was not verified: the link has no hash (#sha256=…)", urlunsplit(parts._replace(query="")))
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
     store = store_at(entry, Config.open(config))
     fetch = functools.partial(

@@ -37,6 +37,7 @@ class Version:
         sha1, sha256: lower-case hex digests of the file.
         content_digest: hash of the data, independent of the file's encoding, as ``rule:hex``.
         etag: the host's tag for these very bytes, for conditional requests; no hash to rely on.
+        md5: MD5 of the bytes where the host vouches for one, lower-case hex.
     """
 
     version_id: str | None
@@ -48,6 +49,7 @@ class Version:
     identifier: str | None = None
     assembly_prefix: str | None = None
     etag: str | None = None
+    md5: str | None = None
 
     def answers_to(self, identifier: str) -> bool:
         """Whether it may be loaded as ``identifier``: nothing recorded says that it is another assembly."""
@@ -62,6 +64,7 @@ class Version:
         size: int | None = None,
         created: datetime | None = None,
         etag: str | None = None,
+        md5: str | None = None,
     ) -> Self:
         """Return a version from what its host says and the ``metadata`` kept beside it by `record`.
 
@@ -72,6 +75,7 @@ class Version:
             size=size,
             created=created,
             etag=etag,
+            md5=md5,
             **{
                 field: metadata[key]
                 for key, (field, shape) in _RECORD.items()

@@ -1,4 +1,4 @@
-"""The ``s3`` backend: Amazon S3, and servers that speak its protocol (Ceph, MinIO, …)."""
+"""The ``s3`` backend: Amazon S3, and servers with the same protocol (Ceph, MinIO, …)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def storage_plugins_backend() -> storage_plugins.Backend:
         name="s3",
         settings=S3Settings,
         files=_files,
-        requires=("s3fs", "boto3"),
+        requires=("boto3",),
         install="storage-plugins[s3]",
         schemes=("s3",),
         locate=locate,
-        summary="Amazon S3 and servers that speak its protocol",
+        summary="Amazon S3, and servers with the same protocol",
     )
