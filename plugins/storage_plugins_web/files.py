@@ -10,7 +10,6 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from email.message import Message
 from typing import IO, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -96,7 +95,7 @@ class LinkedFile(FileOperations):
             answer.close()
             raise
         known = {} if partial else _hashes(answer.headers)
-        version = Version(version_id=None, size=whole, etag=etag, **known)
+        version = Version(version_id=None, size=whole, etag=etag, md5=known.get("md5"), sha256=known.get("sha256"))
         return Content(
             version, self._blocks(answer, 0 if partial else start, stop if not partial else None), private=True
         )
@@ -156,7 +155,7 @@ class LinkedFile(FileOperations):
         return StoreUnavailable(reason) if error.code >= 500 else StorageError(reason)
 
 
-class _Insecure(Exception):  # noqa: N818
+class _Insecure(Exception):
     """A redirect from https to something else. ``address`` is where it leads, without the query."""
 
     def __init__(self, url: str) -> None:
@@ -169,7 +168,13 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from https to http, and only to web addresses."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         scheme = urlsplit(newurl).scheme.lower()
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
@@ -178,7 +183,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _hashes(headers: Message) -> dict[str, str]:
+def _hashes(headers: http.client.HTTPMessage) -> dict[str, str]:
     """Return the hashes of the file that an answer names, in the fields of `Version`.
 
     Content-MD5 is RFC 1864, Repr-Digest RFC 9530, Digest the older RFC 3230; S3 gives the record of an upload, and
