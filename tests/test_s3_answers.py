@@ -167,6 +167,25 @@ def test_a_condition_that_fails_is_told_at_once(files, source):
         put(files, source(2000), if_absent=True)
 
 
+@pytest.mark.parametrize("size", [200_000, 17 << 20])
+def test_a_callback_that_raises_ends_an_upload_and_its_error_comes_through(
+    files, source, s3_client, bucket, tmp_path, size
+):
+    class Enough(Exception):
+        pass
+
+    def progress(count: int) -> None:
+        if count == 0 or size > 1 << 20:
+            raise Enough
+
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * size)
+    with pytest.raises(Enough):
+        put(files, Source.of(path, progress))
+    assert stored(s3_client, bucket) == []
+    assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
 # unfinished uploads
 
 

@@ -62,6 +62,7 @@ class Bucket:
                 if not moved or not self._connection.move(str(region)):
                     break
             if reply.status < 300:
+                reply.raw.close()
                 raise not_s3(self.address, f"status {reply.status} to {method}")
             refusal = answers.refusal(reply)
             if method == "HEAD":

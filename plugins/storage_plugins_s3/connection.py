@@ -83,8 +83,13 @@ class Access:
             digest = sha256 or NOTHING
             sent = signed(method, path, canonical, sent, sha256=digest, credentials=known, region=self.region)
         url = f"{self.scheme}://{self.host}{path}{'?' if string else ''}{string}"
-        request = AWSPreparedRequest(method, url, sent, _pieces(body, before_piece) if body else None, True)
-        answer = self.http.send(request)
+        pieces = _Pieces(body, before_piece)
+        try:
+            answer = self.http.send(AWSPreparedRequest(method, url, sent, pieces if body else None, True))
+        except botocore.exceptions.HTTPClientError:
+            if pieces.raised is not None:
+                raise pieces.raised from None  # the caller's own, which botocore wraps
+            raise
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
         if not stream or reply.status >= 300:
@@ -94,12 +99,22 @@ class Access:
         return reply
 
 
-def _pieces(body: bytes, before: Callable[[], None] | None) -> Iterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(view), _PIECE):
-        if before is not None:
-            before()
-        yield view[start : start + _PIECE]
+class _Pieces:
+    """A body in pieces. ``raised`` is what ``before`` raised, if it did."""
+
+    def __init__(self, body: bytes, before: Callable[[], None] | None) -> None:
+        self._body, self._before = memoryview(body), before
+        self.raised: Exception | None = None
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, len(self._body), _PIECE):
+            try:
+                if self._before is not None:
+                    self._before()
+            except Exception as error:
+                self.raised = error
+                raise
+            yield self._body[start : start + _PIECE]
 
 
 class Connection:

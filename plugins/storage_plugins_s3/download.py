@@ -81,7 +81,7 @@ class Body:
 
     def close(self) -> None:
         """End the transfer: what was read to its end leaves its connection open for others."""
-        if self._raw.isclosed():
+        if self._raw.closed:
             self._raw.release_conn()
         else:
             self._raw.close()

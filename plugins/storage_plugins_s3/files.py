@@ -128,15 +128,15 @@ class S3Files(FileOperations):
 
     def publish(self, key: str, version_id: str | None) -> str | None:
         """Open one version, in the way that ``publish_by`` says."""
-        return publishing.open_to_all(self._bucket.call, self._settings, key, version_id)
+        return publishing.open_to_all(self._bucket, self._settings, key, version_id)
 
     def unpublish(self, key: str, version_id: str | None) -> None:
         """Close it again."""
-        publishing.close_to_all(self._bucket.call, self._settings, key, version_id)
+        publishing.close_to_all(self._bucket, self._settings, key, version_id)
 
     def why_still_private(self, key: str) -> str:
         """Look at the bucket's settings, and return the commands for its owner."""
-        return publishing.what_is_missing(self._bucket.call, self._settings)
+        return publishing.what_is_missing(self._bucket, self._settings)
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Sign a link to one version. Nothing is requested."""
