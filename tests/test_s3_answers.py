@@ -88,6 +88,34 @@ def test_a_version_id_that_no_answer_names_is_found_in_the_listing(files, proxy,
     assert put(files, source()) == stored(s3_client, bucket)[0]
 
 
+def test_an_upload_whose_answer_proves_nothing_is_found_among_later_ones(files, proxy, source, open_lab):
+    first, other = source(17 << 20), open_lab().files
+
+    def overtaken(method: str, path: str, answer: Answer) -> None:
+        if method == "POST" and "uploadId" in path:
+            answer.headers.pop("x-amz-version-id")
+            put(other, source())
+
+    proxy.spoil = overtaken
+    given = put(files, first)
+    with files.read("f", given) as content:
+        assert content.version.sha256 == first.sha256
+
+
+def test_a_version_id_without_an_etag_is_looked_at(files, proxy, source, open_lab):
+    first, other = source(17 << 20), open_lab().files
+
+    def overtaken(method: str, path: str, answer: Answer) -> None:
+        if method == "POST" and "uploadId" in path:  # as Ceph answers
+            answer.body = re.sub(rb"<ETag>.*</ETag>", b"<ETag></ETag>", answer.body)
+            put(other, source())
+
+    proxy.spoil = overtaken
+    given = put(files, first)
+    with files.read("f", given) as content:
+        assert content.version.sha256 == first.sha256
+
+
 def test_an_answer_about_other_bytes_is_no_proof(files, proxy, source, s3_client, bucket):
     put(files, source())
     proxy.refuse = lambda method, path: None

@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from storage_plugins import AccessDenied
 
-from .errors import translated
+from .errors import Interrupted, translated
 from .log_secrets import keep_secrets_out_of_logs
 from .settings import S3Settings
 from .signing import NOTHING, encoded_query, signed
@@ -88,7 +88,7 @@ class Access:
             answer = self.http.send(AWSPreparedRequest(method, url, sent, pieces if body else None, True))
         except botocore.exceptions.HTTPClientError:
             if pieces.raised is not None:
-                raise pieces.raised from None  # the caller's own, which botocore wraps
+                raise Interrupted(pieces.raised) from None  # botocore wraps it
             raise
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)

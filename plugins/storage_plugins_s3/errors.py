@@ -73,6 +73,14 @@ class Refusal(Exception):
         self.explained = bool(code)
 
 
+class Interrupted(Exception):
+    """Carries what a callback of the caller raised, which is passed on unchanged."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @contextlib.contextmanager
 def translated(what: str, address: str) -> Iterator[None]:
     """Raise this project's error for whatever is raised in this block. ``what`` names the file or setting."""
@@ -80,6 +88,8 @@ def translated(what: str, address: str) -> Iterator[None]:
         yield
     except StorageError:
         raise
+    except Interrupted as interrupted:
+        raise interrupted.error from None
     except Exception as error:
         raise _error(error, what, address) from error
 

@@ -192,29 +192,33 @@ def _proven(bucket: Bucket, what: str, key: str, source: Source, reply: Reply, e
     etag, version_id = reply.headers.get("etag", ""), reply.headers.get("x-amz-version-id") or None
     if etag.strip('"') == expected and (version_id or not bucket.versioned):
         return Version(version_id=version_id, etag=etag, size=source.size)
-    found = _stored(bucket, what, key, source, expected)
-    if found is None or version_id not in (None, found.version_id):
+    found = _stored(bucket, what, key, source, expected, version_id)  # Ceph names no ETag for an upload in parts
+    if found is None:
         raise not_s3(bucket.address, f"its answer does not prove that it stored {what}")
     return found
 
 
-def _stored(bucket: Bucket, what: str, key: str, source: Source, expected: str) -> Version | None:
-    """Return the newest version if it has the bytes of ``source``: by its ETag, or by the record beside it.
+def _stored(
+    bucket: Bucket, what: str, key: str, source: Source, expected: str, version_id: str | None = None
+) -> Version | None:
+    """Return the version that has the bytes of ``source``: the one named, else the newest, else one that is listed.
 
-    The ETag of an encrypted object is no hash of its bytes.
+    By its ETag, or by the record stored with it: the ETag of an encrypted object is no hash of its bytes.
     """
     with contextlib.suppress(StorageError):
-        found = bucket.head(what, key)
+        found = bucket.head(what, key, version_id)
         by_etag = (found.etag or "").strip('"') == expected
-        if not by_etag and (found.sha256, found.sha1) != (source.sha256, source.sha1):
-            return None
-        if found.size not in (None, source.size):
-            return None
-        if found.version_id or not bucket.versioned:
-            return found
-        newest = next((entry for entry in bucket.versions(key) if entry.latest), None)
-        if newest is not None and newest.etag == found.etag and newest.version_id:
-            return Version(version_id=newest.version_id, etag=newest.etag, size=source.size)
+        by_record = (found.sha256, found.sha1) == (source.sha256, source.sha1)
+        if (by_etag or by_record) and found.size in (None, source.size):
+            if found.version_id or not bucket.versioned:
+                return found
+            expected = (found.etag or "").strip('"')
+    if not bucket.versioned or version_id is not None:
+        return None
+    with contextlib.suppress(StorageError):  # another upload may be the newest by now
+        for entry in bucket.versions(key):
+            if (entry.etag or "").strip('"') == expected and entry.size == source.size and entry.version_id:
+                return Version(version_id=entry.version_id, etag=entry.etag, size=source.size)
     return None
 
 
