@@ -203,8 +203,7 @@ def test_a_callback_that_raises_ends_an_upload_and_its_error_comes_through(
         pass
 
     def progress(count: int) -> None:
-        if count == 0 or size > 1 << 20:
-            raise Enough
+        raise Enough
 
     path = tmp_path / "f"
     path.write_bytes(b"x" * size)
@@ -212,6 +211,16 @@ def test_a_callback_that_raises_ends_an_upload_and_its_error_comes_through(
         put(files, Source.of(path, progress))
     assert stored(s3_client, bucket) == []
     assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_progress_is_what_was_sent_once_where_it_is_sent_twice(files, proxy, tmp_path):
+    path, told, left = tmp_path / "f", [], [(503, "SlowDown")]
+    path.write_bytes(b"x" * 200_000)
+    proxy.refuse = lambda method, path: left.pop() if method == "PUT" and left else None
+    put(files, Source.of(path, told.append))
+    assert sum(told) == 200_000
+    assert len(told) > 2
+    assert all(told)
 
 
 # unfinished uploads

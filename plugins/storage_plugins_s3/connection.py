@@ -69,10 +69,10 @@ class Access:
         headers: Mapping[str, str],
         body: bytes = b"",
         sha256: str | None = None,
-        before_piece: Callable[[], None] | None = None,
+        before_piece: Callable[[int], None] | None = None,
         stream: bool = False,
     ) -> Reply:
-        """Send one request, once. ``before_piece`` is called before each piece of the body, and may raise."""
+        """Send one request, once. ``before_piece`` gets the number of bytes sent, before each piece of the body, and may raise."""
         path = f"{self.root}/{quote(key, safe='/~')}" if key is not None else self.root or "/"
         string, canonical = encoded_query(query)
         sent = {"Host": self.host, "User-Agent": "storage-plugins", "Accept-Encoding": "identity", **headers}
@@ -102,7 +102,7 @@ class Access:
 class _Pieces:
     """A body in pieces. ``raised`` is what ``before`` raised, if it did."""
 
-    def __init__(self, body: bytes, before: Callable[[], None] | None) -> None:
+    def __init__(self, body: bytes, before: Callable[[int], None] | None) -> None:
         self._body, self._before = memoryview(body), before
         self.raised: Exception | None = None
 
@@ -110,7 +110,7 @@ class _Pieces:
         for start in range(0, len(self._body), _PIECE):
             try:
                 if self._before is not None:
-                    self._before()
+                    self._before(start)
             except Exception as error:
                 self.raised = error
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import threading
 import xml.etree.ElementTree as ElementTree
@@ -58,7 +59,8 @@ def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
 def _in_one(
     bucket: Bucket, what: str, key: str, source: Source, headers: Mapping[str, str], condition: Mapping[str, str]
 ) -> Version:
-    body = b"".join(source.blocks(_SINGLE))
+    body = b"".join(dataclasses.replace(source, progress=None).blocks(_SINGLE))
+    report = _reporter(source)
     md5 = hashlib.md5(body, usedforsecurity=False)
     reply = patiently(
         lambda: bucket.ask(
@@ -68,9 +70,10 @@ def _in_one(
             headers={"Content-MD5": _base64(md5.digest()), **headers, **condition},
             body=body,
             sha256=source.sha256,
-            before_piece=_going(source),
+            before_piece=report,
         )
     )
+    report(len(body))
     return _proven(bucket, what, key, source, reply, md5.hexdigest())
 
 
@@ -98,13 +101,13 @@ def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: 
     stop = threading.Event()
     free = threading.Semaphore(_PARTS_AT_ONCE + 1)  # so that few parts are in memory
 
-    def going() -> None:
+    def going(sent: int) -> None:
         if stop.is_set():
             raise StoreUnavailable(f"The upload of {what} to {bucket.address} was cancelled")
 
     def part(number: int, body: bytes) -> tuple[str, bytes]:
         try:
-            going()
+            going(0)
             md5 = hashlib.md5(body, usedforsecurity=False).digest()
             reply = patiently(
                 lambda: bucket.ask(
@@ -226,9 +229,17 @@ def _abort(bucket: Bucket, what: str, key: str, upload_id: str) -> None:
     bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204))
 
 
-def _going(source: Source) -> Callable[[], None]:
-    """Return what lets the caller end an upload between two pieces of its body: its progress callback may raise."""
-    return lambda: source.progress(0) if source.progress else None
+def _reporter(source: Source) -> Callable[[int], None]:
+    """Return what reports the bytes sent so far to the caller, who may raise; what is sent again is not reported."""
+    reported = 0
+
+    def report(sent: int) -> None:
+        nonlocal reported
+        if source.progress and sent > reported:
+            source.progress(sent - reported)
+            reported = sent
+
+    return report
 
 
 def _parts_document(etags: list[str]) -> bytes:
