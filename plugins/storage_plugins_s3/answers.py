@@ -105,8 +105,12 @@ def _md5(headers: Mapping[str, str]) -> str | None:
 
 def length(reply: Reply) -> int | None:
     """Return the Content-Length of an answer, None where it has none."""
-    value = reply.headers.get("content-length", "")
-    return int(value) if value.isdecimal() else None
+    return number(reply.headers.get("content-length", ""))
+
+
+def number(text: str | None) -> int | None:
+    """Return the number that a text is, None for other texts and for numbers of a size that nothing has."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 def pages(ask: Callable[[Mapping[str, str]], Page], address: str) -> Iterator[Page]:
@@ -140,8 +144,8 @@ def objects_page(reply: Reply, prefix: str, address: str) -> Page:
     plain = _decoder(root)
     entries = [_entry(each, plain, address) for each in _all(root, "Contents")]
     folders = [plain(_text(each, "Prefix") or "") for each in _all(root, "CommonPrefixes")]
-    count = _text(root, "KeyCount")
-    if count is not None and count.isdecimal() and int(count) > len(entries) + len(folders):
+    count = number(_text(root, "KeyCount"))
+    if count is not None and count > len(entries) + len(folders):
         raise not_s3(address, f"a page of its listing has {len(entries) + len(folders)} of {count} entries")
     following = None
     if _truncated(root, address):
@@ -188,15 +192,15 @@ def _listing(reply: Reply, name: str, prefix: str, address: str) -> Element:
 
 
 def _entry(element: Element, plain: Callable[[str], str], address: str) -> Entry:
-    key, size = _text(element, "Key"), _text(element, "Size")
+    key, size = _text(element, "Key"), number(_text(element, "Size"))
     marker = _name(element) == "DeleteMarker"
-    if not key or not (marker or (size is not None and size.isdecimal())):
+    if not key or (size is None and not marker):
         raise not_s3(address, f"an entry of its listing lacks {'Size' if key else 'Key'}")
     return Entry(
         key=plain(key),
         version_id=_text(element, "VersionId"),
         etag=_text(element, "ETag"),
-        size=None if marker else int(size or 0),
+        size=None if marker else size,
         created=_iso_date(_text(element, "LastModified") or ""),
         latest=_text(element, "IsLatest") == "true",
     )
@@ -215,11 +219,11 @@ def _decoder(root: Element) -> Callable[[str], str]:
 
 def _parsed(body: bytes) -> Element:
     """Parse XML from outside. Answers of S3 declare no document type, and so no entities that could grow."""
-    if b"<!" in body:
+    if b"<!doctype" in body.lower():
         raise ValueError("a document type declaration")
     try:
-        return ElementTree.fromstring(body)  # noqa: S314
-    except ElementTree.ParseError as error:
+        return ElementTree.fromstring(body.strip())  # noqa: S314
+    except (ElementTree.ParseError, LookupError) as error:  # LookupError: an unknown encoding
         raise ValueError(str(error)) from error
 
 
@@ -243,9 +247,10 @@ def _shown(body: bytes) -> str:
 
 def _http_date(text: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        found = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _iso_date(text: str) -> datetime | None:

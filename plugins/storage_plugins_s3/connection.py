@@ -72,7 +72,10 @@ class Access:
         before_piece: Callable[[int], None] | None = None,
         stream: bool = False,
     ) -> Reply:
-        """Send one request, once. ``before_piece`` gets the number of bytes sent, before each piece of the body, and may raise."""
+        """Send one request, once.
+
+        ``before_piece`` is called before each piece of the body with the number of bytes sent so far, and may raise.
+        """
         path = f"{self.root}/{quote(key, safe='/~')}" if key is not None else self.root or "/"
         string, canonical = encoded_query(query)
         sent = {"Host": self.host, "User-Agent": "storage-plugins", "Accept-Encoding": "identity", **headers}

@@ -38,7 +38,7 @@ def content(
             given, _, whole = reply.headers.get("content-range", "").partition("/")
             if "Range" not in headers or not given.startswith(f"bytes {start}-"):
                 raise not_s3(bucket.address, f"asked for bytes from {start}, got {given[:60] or 'no range'}")
-            size = int(whole) if whole.isdecimal() else None
+            size = answers.number(whole)
         version = answers.described(reply, bucket.address, size=size)
         if if_match is not None and version.etag != if_match:
             raise IntegrityError(f"{what} was replaced in {bucket.address} while it was read")

@@ -114,7 +114,7 @@ def clock_error(headers: Mapping[str, str]) -> timedelta | None:
     """Return by how much this computer's clock is ahead of the server's, None unless that matters."""
     try:
         ahead = datetime.now(UTC) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # TypeError: a date without a time zone, too
         return None
     return ahead if abs(ahead) > _SKEW else None
 
