@@ -189,7 +189,9 @@ def test_the_etag_of_an_encrypted_object_is_no_hash_but_its_record_is_proof(file
         assert content.version.md5 is None
 
 
-def test_a_condition_that_fails_is_told_at_once(files, source):
+def test_a_condition_that_fails_is_told_at_once(files, source, s3_server):
+    if s3_server.kind == "ceph":
+        pytest.skip("this server ignores conditions where it keeps versions")
     put(files, source())
     with pytest.raises(AlreadyExists):
         put(files, source(2000), if_absent=True)
@@ -336,14 +338,11 @@ def test_a_range_that_the_server_ignores_is_passed_over(open_lab, files, proxy, 
     (tmp_path / "g").write_bytes(data)
     open_lab().upload_file(tmp_path / "g", "f")
 
-    class Whole(dict[str, str]):
-        pass
-
-    request = Proxy._pass
+    passed_on = Proxy._pass
 
     def without_range(self, handler):
         del handler.headers["Range"]
-        request(self, handler)
+        passed_on(self, handler)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Proxy, "_pass", without_range)

@@ -219,11 +219,8 @@ class S3Files(FileOperations):
         try:
             return ask(False)
         except AccessDenied as error:
-            if self._settings.anonymous == "always" and not error.hint:
-                error.hint = (
-                    "It was asked for without credentials. To use yours, configure a store at this address in "
-                    "storage.yaml, without anonymous: always."
-                )
+            if self._settings.anonymous == "always":
+                error.message += "; it was asked for without credentials (anonymous: always)"
             if not self._bucket.may_try_anonymously():
                 raise
             with contextlib.suppress(AccessDenied, AssemblyNotFound):  # the first answer says more

@@ -15,7 +15,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 NOTHING = hashlib.sha256(b"").hexdigest()
-_UNSIGNED = {"user-agent", "content-length", "accept-encoding"}
+_SIGNED = ("host", "content-md5", "content-type", "x-amz-")  # others may be changed by proxies
 
 
 class Credentials(Protocol):
@@ -51,7 +51,7 @@ def signed(
         added["X-Amz-Security-Token"] = credentials.token
     whole = {**headers, **added}
     canonical = sorted(
-        (name.lower(), " ".join(value.split())) for name, value in whole.items() if name.lower() not in _UNSIGNED
+        (name.lower(), " ".join(value.split())) for name, value in whole.items() if name.lower().startswith(_SIGNED)
     )
     names = ";".join(name for name, _ in canonical)
     lines = "".join(f"{name}:{value}\n" for name, value in canonical)
