@@ -187,7 +187,7 @@ def test_who_may_not_list_loads_all_the_same(open_lab, proxy):
 
 
 @pytest.mark.slow
-def test_thousands_of_names_and_versions(open_lab, proxy, s3_client, bucket):
+def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, bucket):
     def put(key: str, body: bytes, identifier: str) -> None:
         hashes = {"sha1": hashlib.sha1(body).hexdigest(), "sha256": hashlib.sha256(body).hexdigest()}
         metadata = {"identifier": identifier, "assembly-prefix": "assy_", **hashes}
@@ -195,20 +195,20 @@ def test_thousands_of_names_and_versions(open_lab, proxy, s3_client, bucket):
         name = records.name(key, made["VersionId"], made["ETag"], len(body), metadata)
         s3_client.put_object(Bucket=bucket, Key=f"brain/{name}", Body=b"")
 
-    for number in range(1500):
+    for number in range(1100):
         put("assy_Lab_many.nc", b"%d" % number, "Lab.many")
-    for number in range(3500):
+    for number in range(1100):
         put(f"assy_Lab_{number}.nc", b"x", f"Lab.{number}")
     store = open_lab(endpoint_url=proxy.url)
-    assert len(store.identifiers()) == 3501
-    assert len(proxy.requests) <= 30
+    assert len(store.identifiers()) == 1101
+    assert len(proxy.requests) == 4
     proxy.requests.clear()
-    assert len({version.sha1 for version in store.versions("Lab.many")}) == 1500
-    assert len(proxy.requests) <= 40
+    assert len({version.sha1 for version in store.versions("Lab.many")}) == 1100
+    assert len(proxy.requests) == 5
     proxy.requests.clear()
     key, sha1 = "assy_Lab_many.nc", hashlib.sha1(b"700").hexdigest()
     assert store.fetch(key, sha1=sha1).read_bytes() == b"700"
-    assert len(proxy.requests) <= 10
+    assert len(proxy.requests) <= 6
 
 
 # whether anyone can read what is put there
