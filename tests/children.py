@@ -12,7 +12,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-IMPORTS = ["storage_plugins.codec", "s3fs", "osfclient.models.session", "dask.array", "h5py", "netCDF4", "hypothesis"]
+IMPORTS = [
+    "storage_plugins.codec",
+    "botocore.session",
+    "osfclient.models.session",
+    "dask.array",
+    "h5py",
+    "netCDF4",
+    "hypothesis",
+]
 
 
 def context() -> Any:

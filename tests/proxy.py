@@ -1,11 +1,21 @@
 """A proxy before an HTTP server that can answer by itself, and cut or change what comes back."""
 
 import contextlib
+import dataclasses
 import http.client
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+
+@dataclasses.dataclass
+class Answer:
+    """What came back. ``status`` 0: the connection is closed without an answer."""
+
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
 
 
 class Proxy:
@@ -16,6 +26,7 @@ class Proxy:
         refuse: given method and path, returns (status, error code) to answer with, or None.
         answer: given method and path, returns XML to answer with, or None.
         stuck: given method and path, whether to leave the body unread until `go_on` is set.
+        spoil: given method, path and the `Answer` that came back, changes it.
         change: given method, path and the body that came back, returns the body to send, under the old length.
     """
 
@@ -25,6 +36,7 @@ class Proxy:
         self.refuse: Callable[[str, str], tuple[int, str] | None] = lambda method, path: None
         self.answer: Callable[[str, str], str | None] = lambda method, path: None
         self.change: Callable[[str, str, bytes], bytes] = lambda method, path, body: body
+        self.spoil: Callable[[str, str, Answer], None] = lambda method, path, answer: None
         self.stuck: Callable[[str, str], bool] = lambda method, path: False
         self.go_on = threading.Event()
         self._target = urlsplit(target)
@@ -63,23 +75,29 @@ class Proxy:
         if refusal is not None or told is not None:
             status, code = refusal or (200, "")
             text = told or f"<Error><Code>{code}</Code><Message>as told</Message></Error>"
-            answer = text.encode()
+            body = text.encode()
             handler.send_response(status)
             handler.send_header("Content-Type", "application/xml")
-            handler.send_header("Content-Length", str(len(answer)))
+            handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
-            handler.wfile.write(b"" if method == "HEAD" else answer)
+            handler.wfile.write(b"" if method == "HEAD" else body)
             return
         onward = http.client.HTTPConnection(self._target.hostname or "", self._target.port)
         with contextlib.closing(onward):
             onward.request(method, path, body, dict(handler.headers))
             came = onward.getresponse()
             data = came.read()
-        handler.send_response(came.status)
-        for name, value in came.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection", "date", "server", "content-length"):
+        answer = Answer(came.status, {name.lower(): value for name, value in came.getheaders()}, data)
+        self.spoil(method, path, answer)
+        if not answer.status:
+            handler.close_connection = True
+            return
+        data = answer.body
+        handler.send_response_only(answer.status)
+        for name, value in answer.headers.items():
+            if name not in ("transfer-encoding", "connection", "content-length"):
                 handler.send_header(name, value)
-        length = came.getheader("Content-Length") if method == "HEAD" else str(len(data))
+        length = answer.headers.get("content-length") if method == "HEAD" else str(len(data))
         handler.send_header("Content-Length", length or "0")
         handler.end_headers()
         if method != "HEAD":

@@ -587,9 +587,10 @@ def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_pat
 
     def kill(method, path, body):
         with lock:
-            arrived.append(method)
-            if arrived.count("PUT") == moment and method == "PUT":
-                process.kill()
+            if ".storage-plugins/" not in path:  # records do not count
+                arrived.append(method)
+                if arrived.count("PUT") == moment and method == "PUT":
+                    process.kill()
         return body
 
     proxy.change = kill

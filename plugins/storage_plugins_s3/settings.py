@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, StrictBool, field_validator
@@ -18,19 +21,20 @@ _FOLDER = re.compile(r"[A-Za-z0-9!_.*'()+=,@ -]+")
 class S3Settings(StoreSettings):
     """Settings of an ``s3`` store. Credentials come from the standard AWS chain, never from here."""
 
-    bucket: str = Field(description="name of the bucket, or bucket/prefix")
+    bucket: str = Field(description="name of the bucket, or bucket/folder")
     prefix: str = Field("", description="folder within the bucket")
-    endpoint_url: str | None = Field(None, description="address of a server that is not Amazon's")
-    region: str | None = Field(None, description="AWS region; else the profile's, else us-east-1")
+    endpoint_url: str | None = Field(None, description="address of a server other than Amazon's")
+    region: str | None = Field(None, description="AWS region (default: the profile's, else us-east-1)")
     profile: str | None = Field(None, description="profile in the AWS credentials and config files")
     anonymous: Literal["auto", "always", "never"] = Field(
-        "auto", description="auto: use credentials if there are any and they help"
+        "auto", description="auto: with credentials if there are any, else without; always or never without"
     )
-    requester_pays: StrictBool = Field(False, description="accept the bucket's charges for requests")
+    requester_pays: StrictBool = Field(False, description="pay for requests and transfers")
     publish_by: Literal["tag", "acl", "prefix"] = Field(
-        "tag", description="how publish opens an object: a tag that the bucket's policy knows, its ACL, or a copy"
+        "tag",
+        description="how publish opens an object: by a tag that the bucket policy allows, by its ACL, or by a copy",
     )
-    public_prefix: str = Field("public", description="folder below the store's for the copies of publish_by: prefix")
+    public_prefix: str = Field("public", description="subfolder for the copies that publish_by: prefix makes")
 
     @field_validator("bucket", "prefix", "public_prefix")
     @classmethod
@@ -39,14 +43,14 @@ class S3Settings(StoreSettings):
             raise ValueError(f"{value!r} is an address: write it without s3://")
         folders = [part for part in value.strip("/").split("/") if part]
         if any(part in (".", "..") or not _FOLDER.fullmatch(part) for part in folders):
-            raise ValueError(f"{value!r} has a folder that S3 or the web cannot name safely")
+            raise ValueError(f"{value!r} has a folder name with characters that are not safe in S3 keys")
         return "/".join(folders)
 
     @field_validator("bucket")
     @classmethod
     def _is_bucket(cls, value: str) -> str:
         if not _BUCKET.fullmatch(value.partition("/")[0]):
-            raise ValueError(f"{value!r} does not begin with a bucket's name")
+            raise ValueError(f"{value!r} does not begin with a valid bucket's name")
         return value
 
     @field_validator("endpoint_url")
@@ -58,7 +62,7 @@ class S3Settings(StoreSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("is not an http:// or https:// address")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("is an address alone: no user, password or query")
+            raise ValueError("must be an address alone: no user, password or query")
         return value.rstrip("/")
 
     @property
@@ -77,19 +81,16 @@ class S3Settings(StoreSettings):
         """Where the copies of ``publish_by: prefix`` go."""
         return f"{self.folder}{self.public_prefix}/"
 
-    @property
+    @functools.cached_property
     def endpoint(self) -> str | None:
-        """The server, None for Amazon's: the setting, else the environment as the AWS tools read it."""
-        if self.endpoint_url or os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-            return self.endpoint_url
-        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return named.rstrip("/") if named else None
+        """The server, None for Amazon's: the setting, else what the AWS environment and config file name."""
+        return self.endpoint_url or configured_endpoint(self.profile)
 
     @property
     def address(self) -> str:
-        """The place itself; a server that is not Amazon's is named in it."""
-        place = f"s3://{self.bucket_name}/{quote(self.folder)}".rstrip("/")
-        return f"{place}?endpoint_url={quote(self.endpoint, safe='/:')}" if self.endpoint else place
+        """The bucket and folder as an ``s3:`` address, with the server if it is not Amazon's."""
+        location = f"s3://{self.bucket_name}/{quote(self.folder)}".rstrip("/")
+        return f"{location}?endpoint_url={quote(self.endpoint, safe='/:')}" if self.endpoint else location
 
 
 def uri(settings: S3Settings, key: str, version_id: str | None) -> str:
@@ -99,14 +100,48 @@ def uri(settings: S3Settings, key: str, version_id: str | None) -> str:
     return f"s3://{settings.bucket_name}/{quote(settings.folder + key)}{'?' if given else ''}{given}"
 
 
+def configured_endpoint(profile: str | None) -> str | None:
+    """Return the server that the AWS environment or config file names, None for Amazon's.
+
+    In the order of the AWS SDKs and tools reference guide, "Service-specific endpoints".
+    """
+    ignored = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+    named = None if ignored else os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not ignored and not named:
+        try:
+            import botocore.exceptions
+            import botocore.session
+        except ImportError:  # opening the store says so
+            return None
+        session = botocore.session.Session(profile=profile)
+        with contextlib.suppress(botocore.exceptions.BotoCoreError):  # the first request says so
+            named = _endpoint_in_config(session.get_scoped_config(), session.full_config)
+    return named.rstrip("/") if named else None
+
+
+def _endpoint_in_config(profile: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    if str(profile.get("ignore_configured_endpoint_urls", "")).lower() == "true":
+        return None
+    services = config.get("services", {}).get(profile.get("services"), {})
+    service = services.get("s3")
+    named = service.get("endpoint_url") if isinstance(service, dict) else None
+    return named or profile.get("endpoint_url") or None
+
+
 def locate(address: str) -> Location:
-    """Take such an address apart. A server named in it learns no secret: signatures hold for one host only."""
+    """Take such an address apart.
+
+    A server named in it is asked without credentials, unless it is the one that the AWS configuration names: the
+    author of an address could pass signed requests on to the real server, and read what the reader may read.
+    """
     parts = urlsplit(address)
     folder, _, key = unquote(parts.path).strip("/").rpartition("/")
     if not parts.netloc or not key:
-        raise ValueError("it names no bucket and key")
+        raise ValueError("it has no bucket or no key")
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
     settings = {"bucket": f"{parts.netloc}/{folder}".rstrip("/")}
     if "endpoint_url" in query:
         settings["endpoint_url"] = query["endpoint_url"]
+        if query["endpoint_url"].rstrip("/") != configured_endpoint(None):
+            settings["anonymous"] = "always"
     return Location(settings, key, query.get("versionId"))

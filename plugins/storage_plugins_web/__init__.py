@@ -1,4 +1,4 @@
-"""The ``web`` backend: one file behind a web address, such as a link that a store's ``share`` made. Only reads."""
+"""The ``web`` backend: one file at a web address, such as a link from a store's ``share``. It only reads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["WebSettings", "storage_plugins_backend"]
 
 
 class WebSettings(storage_plugins.StoreSettings):
-    """Settings of a ``web`` store: made from a link, seldom written by hand."""
+    """Settings of a ``web`` store: usually made from a link."""
 
-    url: SecretStr = Field(description="the link; whoever has it can read the file")
+    url: SecretStr = Field(description="the link; anyone who has it can read the file")
 
     @field_validator("url")
     @classmethod
     def _is_web_address(cls, value: SecretStr) -> SecretStr:
         parts = urlsplit(value.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-            raise ValueError("is no plain http:// or https:// address")
+            raise ValueError("must be an http:// or https:// address without user and password")
         return value
 
 
@@ -34,10 +34,10 @@ def _files(settings: Any) -> LinkedFile:
 
 
 def _locate(address: str) -> storage_plugins.Location:
-    """Take a link apart: the file is called as the address is."""
+    """Take a link apart: the file is named by the last part of its path."""
     parts = urlsplit(address)
     if not parts.hostname or "@" in parts.netloc:
-        raise ValueError("it is no plain web address")
+        raise ValueError("it must be a web address without user and password")
     name = re.sub(r"[^A-Za-z0-9._+-]", "_", unquote(parts.path).rpartition("/")[2]).lstrip("._+-")[:200]
     return storage_plugins.Location({"url": address}, name or "file", None)
 
@@ -51,5 +51,5 @@ def storage_plugins_backend() -> storage_plugins.Backend:
         files=_files,
         schemes=("https", "http"),
         locate=_locate,
-        summary="one file behind a link, for reading",
+        summary="one file behind a link, read-only",
     )

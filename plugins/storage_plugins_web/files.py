@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -27,11 +30,11 @@ from storage_plugins import (
 )
 
 _BLOCK = 1 << 20
-_PATIENCE = 60.0  # seconds without a byte
+_TIMEOUT = 40.0  # seconds without a byte
 
 
 class LinkedFile(FileOperations):
-    """One file. Its address is shown without the query, which is what opens it."""
+    """One file. Its address is shown without the query, which may hold a secret."""
 
     def __init__(self, url: SecretStr) -> None:
         self._url = url
@@ -50,7 +53,7 @@ class LinkedFile(FileOperations):
         raise NotSupported(f"{self.address} is a link: it can be read, not written")
 
     def versions(self, key: str) -> Iterable[Version]:
-        """Refuse: a link is one file, and says nothing of others."""
+        """Refuse: a link is one file and shows no others."""
         raise NotSupported(f"{self.address} is a link to one file")
 
     def keys(self, prefix: str = "") -> Iterable[str]:
@@ -62,7 +65,7 @@ class LinkedFile(FileOperations):
         raise NotSupported(f"{self.address} is a link to one file")
 
     def uri(self, key: str, version_id: str | None) -> str:
-        """Return the address, without what opens it."""
+        """Return the address without its query."""
         return self.address
 
     def read(
@@ -74,7 +77,7 @@ class LinkedFile(FileOperations):
         stop: int | None = None,
         if_match: str | None = None,
     ) -> Content:
-        """Ask for the bytes. A server that knows no ranges is read from the beginning."""
+        """Ask for the bytes. Where the server does not support ranges, the file is read from the beginning."""
         headers = {"User-Agent": "storage-plugins", "Accept-Encoding": "identity"}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -82,18 +85,31 @@ class LinkedFile(FileOperations):
             headers["If-Match"] = if_match
         request = urllib.request.Request(self._url.get_secret_value(), headers=headers)  # noqa: S310, settings take http(s) only
         with self._translated():
-            answer = urllib.request.urlopen(request, timeout=_PATIENCE)  # noqa: S310
-        partial = answer.status == http.client.PARTIAL_CONTENT
-        etag = answer.headers.get("ETag")
-        if if_match is not None and etag != if_match:
+            answer = urllib.request.build_opener(_SafeRedirects).open(request, timeout=_TIMEOUT)
+        try:
+            partial, whole = self._checked(answer, start)
+            etag = answer.headers.get("ETag")
+            if if_match is not None and etag != if_match:
+                raise IntegrityError(f"{self.address} was replaced while it was read")
+        except BaseException:
             answer.close()
-            raise IntegrityError(f"{self.address} was replaced while it was read")
-        whole = answer.headers.get("Content-Range", "").rpartition("/")[2] if partial else ""
-        length = whole or answer.headers.get("Content-Length", "")
-        version = Version(version_id=None, size=int(length) if length.isdecimal() else None, etag=etag)
+            raise
+        known = {} if partial else _hashes(answer.headers)
+        version = Version(version_id=None, size=whole, etag=etag, md5=known.get("md5"), sha256=known.get("sha256"))
         return Content(
             version, self._blocks(answer, 0 if partial else start, stop if not partial else None), private=True
         )
+
+    def _checked(self, answer: Any, start: int) -> tuple[bool, int | None]:
+        """Return whether the answer is the range asked for, and the size of the whole file if it says so."""
+        if answer.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
+            raise StoreUnavailable(f"{self.address} answered {answer.status}, which is no file")
+        partial = answer.status == http.client.PARTIAL_CONTENT
+        given, _, whole = answer.headers.get("Content-Range", "").partition("/")
+        if partial and not given.startswith(f"bytes {start}-"):
+            raise StoreUnavailable(f"{self.address}: asked for bytes from {start}, got {given[:60] or 'no range'}")
+        length = whole if partial else answer.headers.get("Content-Length", "")
+        return partial, int(length) if length.isdecimal() else None
 
     def _blocks(self, answer: Any, skip: int, stop: int | None) -> Iterator[bytes]:
         done = 0
@@ -116,19 +132,82 @@ class LinkedFile(FileOperations):
             raise
         except urllib.error.HTTPError as error:
             raise self._answered(error) from error
+        except _Insecure as error:
+            raise StorageError(
+                f"{self.address} redirects to {error.address}, which is not encrypted",
+                hint="Ask for a link that stays with https:.",
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailable(f"{self.address} cannot be reached: {error}", hint="Check the network.") from error
 
     def _answered(self, error: urllib.error.HTTPError) -> StorageError:
         error.close()
-        said = f"{self.address} answers {error.code} {error.reason}"
+        reason = f"{self.address} answered {error.code} {error.reason}"
         if error.code in (401, 403):
-            return AccessDenied(f"{said}: the link has expired, or was not copied whole", hint="Ask for a new link.")
+            return AccessDenied(f"{reason}: the link has expired or is incomplete", hint="Ask for a new link.")
         if error.code in (404, 410):
-            return AssemblyNotFound(said)
+            return AssemblyNotFound(reason)
         if error.code == http.client.PRECONDITION_FAILED:
             return IntegrityError(f"{self.address} was replaced while it was read")
         wait = error.headers.get("Retry-After", "")
         if error.code == http.client.TOO_MANY_REQUESTS:
-            return RateLimited(said, retry_after=float(wait) if wait.isdecimal() else None)
-        return StoreUnavailable(said) if error.code >= 500 else StorageError(said)
+            return RateLimited(reason, retry_after=float(wait) if wait.isdecimal() else None)
+        return StoreUnavailable(reason) if error.code >= 500 else StorageError(reason)
+
+
+class _Insecure(Exception):
+    """A redirect from https to something else. ``address`` is where it leads, without the query."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.address = f"{parts.scheme}://{parts.hostname or ''}"
+        super().__init__(self.address)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to http, and only to web addresses."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme.lower()
+        if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
+            fp.close()
+            raise _Insecure(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _hashes(headers: http.client.HTTPMessage) -> dict[str, str]:
+    """Return the hashes of the file that an answer names, in the fields of `Version`.
+
+    Content-MD5 is RFC 1864, Repr-Digest RFC 9530, Digest the older RFC 3230; S3 gives the record of an upload, and
+    an ETag that is the MD5 of what was uploaded in one request and is not encrypted with other keys.
+    """
+    found = {"md5": _hex(headers.get("Content-MD5", ""), 16)}
+    digests = ",".join(headers.get(name, "") for name in ("Repr-Digest", "Digest"))
+    for name, value in re.findall(r"(?i)\b(md5|sha-256)=:?([A-Za-z0-9+/=]+)", digests):
+        found[name.lower().replace("-", "")] = _hex(value, 16 if name.lower() == "md5" else 32)
+    etag = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("ETag", ""))
+    encryption = {name.lower(): value for name, value in headers.items() if "server-side-encryption" in name.lower()}
+    own_keys = any(value != "AES256" or "customer" in name for name, value in encryption.items())
+    if etag and not own_keys and any(name.lower().startswith("x-amz-") for name in headers):
+        found["md5"] = etag[1]
+    recorded = headers.get("x-amz-meta-sha256", "")
+    if re.fullmatch(r"[0-9a-f]{64}", recorded):
+        found["sha256"] = recorded
+    return {name: value for name, value in found.items() if value}
+
+
+def _hex(text: str, size: int) -> str:
+    """Return a digest in base64 as hex, an empty string if it is none."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return data.hex() if len(data) == size else ""

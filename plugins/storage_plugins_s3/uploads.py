@@ -1,0 +1,255 @@
+"""Uploads that count only when the server proves that it stored the bytes."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import threading
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+
+from storage_plugins import Source, StorageError, StoreUnavailable, Version
+
+from . import answers
+from .bucket import Bucket, patiently
+from .connection import Reply
+from .errors import not_s3
+
+_SINGLE = 16 << 20  # bytes that are sent in one request
+_PART = 8 << 20  # bytes of a part, of which some six are in memory
+_MOST_PARTS = 9_000  # S3 takes 10,000
+_PARTS_AT_ONCE = 4
+_LONGEST_UPLOAD = timedelta(days=7)  # unfinished uploads that began earlier no longer run
+
+
+def send(
+    bucket: Bucket, what: str, key: str, source: Source, headers: Mapping[str, str], condition: Mapping[str, str]
+) -> Version:
+    """Upload ``source`` as the object ``key``, and return the version that the server's own answers prove.
+
+    ``headers`` go with the object, ``condition`` with the request that makes it.
+
+    Raises:
+        StoreUnavailable: the server's answer was lost or proves nothing, and the object is not there.
+        AlreadyExists: the condition does not hold.
+    """
+    upload = _in_one if source.size <= _SINGLE else _in_parts
+    return upload(bucket, what, key, source, headers, condition)
+
+
+def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
+    """End unfinished uploads of ``key`` that can no longer be running: their parts cost money and are not listed.
+
+    By the server's clock alone. Where the bucket does not allow it, nothing happens.
+    """
+    with contextlib.suppress(StorageError, TypeError, ValueError):
+        reply = bucket.ask(what, "GET", query={"uploads": "", "prefix": key, "encoding-type": "url"})
+        now = parsedate_to_datetime(reply.headers["date"]) if "date" in reply.headers else None
+        for other, upload_id, begun in answers.unfinished_uploads(reply, bucket.address):
+            if now is not None and other == key and now - begun > _LONGEST_UPLOAD:
+                with contextlib.suppress(StorageError):
+                    _abort(bucket, what, key, upload_id)
+
+
+def _in_one(
+    bucket: Bucket, what: str, key: str, source: Source, headers: Mapping[str, str], condition: Mapping[str, str]
+) -> Version:
+    body = b"".join(dataclasses.replace(source, progress=None).blocks(_SINGLE))
+    report = _reporter(source)
+    md5 = hashlib.md5(body, usedforsecurity=False)
+    reply = patiently(
+        lambda: bucket.ask(
+            what,
+            "PUT",
+            key,
+            headers={"Content-MD5": _base64(md5.digest()), **headers, **condition},
+            body=body,
+            sha256=source.sha256,
+            before_piece=report,
+        )
+    )
+    report(len(body))
+    return _proven(bucket, what, key, source, reply, md5.hexdigest())
+
+
+def _in_parts(
+    bucket: Bucket, what: str, key: str, source: Source, headers: Mapping[str, str], condition: Mapping[str, str]
+) -> Version:
+    """Upload several parts at a time, and complete only what is the file that was hashed."""
+    end_unfinished(bucket, what, key)
+    begun = patiently(lambda: bucket.ask(what, "POST", key, query={"uploads": ""}, headers=headers))
+    root = answers.document(begun, "InitiateMultipartUploadResult", bucket.address)
+    upload_id = next((each.text for each in root if each.tag.endswith("UploadId")), None)
+    if not upload_id:
+        raise not_s3(bucket.address, "an upload without an id")
+    try:
+        parts = _send_parts(bucket, what, key, source, upload_id)
+    except BaseException:
+        with contextlib.suppress(StorageError):  # the first error is the one to report
+            _abort(bucket, what, key, upload_id)
+        raise
+    return _complete(bucket, what, key, source, upload_id, parts, condition)
+
+
+def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: str) -> list[tuple[str, bytes]]:
+    """Send all parts; return of each its ETag and its MD5."""
+    stop = threading.Event()
+    free = threading.Semaphore(_PARTS_AT_ONCE + 1)  # so that few parts are in memory
+
+    def going(sent: int) -> None:
+        if stop.is_set():
+            raise StoreUnavailable(f"The upload of {what} to {bucket.address} was cancelled")
+
+    def part(number: int, body: bytes) -> tuple[str, bytes]:
+        try:
+            going(0)
+            md5 = hashlib.md5(body, usedforsecurity=False).digest()
+            reply = patiently(
+                lambda: bucket.ask(
+                    what,
+                    "PUT",
+                    key,
+                    query={"partNumber": str(number), "uploadId": upload_id},
+                    headers={"Content-MD5": _base64(md5)},
+                    body=body,
+                    sha256=hashlib.sha256(body).hexdigest(),
+                    before_piece=going,
+                )
+            )
+            etag = reply.headers.get("etag")
+            if not etag:
+                raise not_s3(bucket.address, "a part was answered without an ETag")
+            return etag, md5
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            free.release()
+
+    with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        sent: list[concurrent.futures.Future[tuple[str, bytes]]] = []
+        try:
+            for body in source.blocks(max(_PART, -(-source.size // _MOST_PARTS))):
+                free.acquire()
+                if stop.is_set():
+                    break
+                sent.append(pool.submit(part, len(sent) + 1, body))
+            return [each.result() for each in sent]
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _complete(
+    bucket: Bucket,
+    what: str,
+    key: str,
+    source: Source,
+    upload_id: str,
+    parts: list[tuple[str, bytes]],
+    condition: Mapping[str, str],
+) -> Version:
+    """Make the parts one object. The request is never repeated after a lost answer: what is there is looked at."""
+    body = _parts_document([etag for etag, _ in parts])
+    expected = f"{hashlib.md5(b''.join(md5 for _, md5 in parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+    def complete() -> Reply:
+        reply = bucket.ask(
+            what,
+            "POST",
+            key,
+            query={"uploadId": upload_id},
+            headers={"Content-Type": "application/xml", **condition},
+            body=body,
+            sha256=hashlib.sha256(body).hexdigest(),
+        )
+        root = answers.document(reply, "CompleteMultipartUploadResult", bucket.address)
+        etag = next((each.text for each in root if each.tag.endswith("ETag")), None)
+        reply.headers["etag"] = etag or ""
+        return reply
+
+    try:
+        return _proven(bucket, what, key, source, patiently(complete), expected)
+    except StoreUnavailable:
+        found = _stored(bucket, what, key, source, expected)
+        if found is None:
+            with contextlib.suppress(StorageError):
+                _abort(bucket, what, key, upload_id)
+            found = _stored(bucket, what, key, source, expected)
+        if found is None:
+            raise
+        return found
+    except BaseException:
+        with contextlib.suppress(StorageError):
+            _abort(bucket, what, key, upload_id)
+        raise
+
+
+def _proven(bucket: Bucket, what: str, key: str, source: Source, reply: Reply, expected: str) -> Version:
+    """Return the version that the answer to a write proves; look at what is there if the answer alone does not."""
+    etag, version_id = reply.headers.get("etag", ""), reply.headers.get("x-amz-version-id") or None
+    if etag.strip('"') == expected and (version_id or not bucket.versioned):
+        return Version(version_id=version_id, etag=etag, size=source.size)
+    found = _stored(bucket, what, key, source, expected, version_id)  # Ceph names no ETag for an upload in parts
+    if found is None:
+        raise not_s3(bucket.address, f"its answer does not prove that it stored {what}")
+    return found
+
+
+def _stored(
+    bucket: Bucket, what: str, key: str, source: Source, expected: str, version_id: str | None = None
+) -> Version | None:
+    """Return the version that has the bytes of ``source``: the one named, else the newest, else one that is listed.
+
+    By its ETag, or by the record stored with it: the ETag of an encrypted object is no hash of its bytes.
+    """
+    with contextlib.suppress(StorageError):
+        found = bucket.head(what, key, version_id)
+        by_etag = (found.etag or "").strip('"') == expected
+        by_record = (found.sha256, found.sha1) == (source.sha256, source.sha1)
+        if (by_etag or by_record) and found.size in (None, source.size):
+            if found.version_id or not bucket.versioned:
+                return found
+            expected = (found.etag or "").strip('"')
+    if not bucket.versioned or version_id is not None:
+        return None
+    with contextlib.suppress(StorageError):  # another upload may be the newest by now
+        for entry in bucket.versions(key):
+            if (entry.etag or "").strip('"') == expected and entry.size == source.size and entry.version_id:
+                return Version(version_id=entry.version_id, etag=entry.etag, size=source.size)
+    return None
+
+
+def _abort(bucket: Bucket, what: str, key: str, upload_id: str) -> None:
+    bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204))
+
+
+def _reporter(source: Source) -> Callable[[int], None]:
+    """Return what reports the bytes sent so far to the caller, who may raise; what is sent again is not reported."""
+    reported = 0
+
+    def report(sent: int) -> None:
+        nonlocal reported
+        if source.progress and sent > reported:
+            source.progress(sent - reported)
+            reported = sent
+
+    return report
+
+
+def _parts_document(etags: list[str]) -> bytes:
+    root = ElementTree.Element("CompleteMultipartUpload", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
+    for number, etag in enumerate(etags, 1):
+        part = ElementTree.SubElement(root, "Part")
+        ElementTree.SubElement(part, "PartNumber").text = str(number)
+        ElementTree.SubElement(part, "ETag").text = etag
+    return ElementTree.tostring(root)
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
