@@ -61,7 +61,7 @@ def test_a_full_disk_under_the_cache(tmp_path, memory_store):
     receipt = memory_store(files).upload_file(tmp_path / "large.bin")
     with mounted(tmp_path / "disk", "size=1m") as disk:
         store = memory_store(files)
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         with pytest.raises(QuotaExceeded):
             store.fetch(receipt)
         with pytest.raises(QuotaExceeded, match=r"[Ss]pace"):
@@ -84,7 +84,7 @@ def test_a_cache_that_may_not_be_written_is_told(tmp_path, memory_store):
     receipt = memory_store(files).upload(make_assembly(), "X")
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
         store = memory_store(files)
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         with pytest.raises(AccessDenied, match="cache"):
             store.load(receipt)
 
@@ -93,5 +93,5 @@ def test_local_data_load_even_where_nothing_can_be_noted_in_a_cache(tmp_path):
     store = local_store(tmp_path / "root")
     receipt = store.upload(make_assembly(), "X")
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         assert store.load(receipt).identical(make_assembly())

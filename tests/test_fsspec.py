@@ -51,7 +51,7 @@ def open_fsspec(tmp_path, root):
         folder = tmp_path / f"machine-{count}"
         folder.mkdir()
         store = storage_plugins.open_store(config=write_yaml(folder, {"backend": "fsspec", "url": url, **settings}))
-        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        store.cache = Cache([folder / "cache"])
         return store
 
     return open_fsspec

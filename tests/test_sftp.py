@@ -45,7 +45,7 @@ def open_sftp(tmp_path, root, sftp):
         folder.mkdir()
         store = {"backend": "fsspec", "url": sftp.url(root), **settings}
         store = storage_plugins.open_store(config=write_yaml(folder, store))
-        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        store.cache = Cache([folder / "cache"])
         return store
 
     return open_sftp
