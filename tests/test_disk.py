@@ -118,7 +118,7 @@ def test_a_receipt_on_a_full_disk_is_a_warning_and_leaves_nothing(tmp_path, capl
 
 @pytest.mark.parametrize("free", range(0, 8))
 def test_too_many_open_files_is_one_of_our_errors(tmp_path, free):
-    """With so many files left to open, an upload works or fails with one of our errors, and nothing half done is seen."""
+    """With so many files left to open, an upload works or fails with one of our errors, and is never half done."""
     root = tmp_path / "root"
     store = local_store(root)
     store.cache = Cache([tmp_path / "cache"])

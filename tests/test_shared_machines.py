@@ -1,4 +1,4 @@
-"""The cache on a computer that several people use, and on computers without homes: nobody else's word is believed."""
+"""The cache on a computer that several people use, and on computers without homes."""
 
 import contextlib
 import json
@@ -13,6 +13,7 @@ from test_receipts_and_cache import receipt
 from users import COLLEAGUE, GROUP, as_colleague, killed_at
 
 from storage_plugins import AccessDenied, ConfigError, Receipt
+from storage_plugins._config.config import find
 from storage_plugins._copies.cache import Cache
 from storage_plugins._copies.receipts import Receipts
 from storage_plugins._records import Cached, Digesting, Digests
@@ -37,7 +38,7 @@ def store(cache: Cache, data: bytes = RIGHT, *, private: bool = False) -> Cached
         return cache.adopt(file, path, digests(data), "x.bin", private=private)
 
 
-def believed(path: Path, replacement: bytes) -> None:
+def change_unseen(path: Path, replacement: bytes) -> None:
     """Change a file in place so that its size, inode and modification time stay as they were."""
     before = path.stat()
     path.chmod(0o600)
@@ -81,7 +82,7 @@ def test_a_new_cache_folder_is_closed_to_others_whatever_the_umask(tmp_path, uma
 
 def test_a_file_changed_in_place_is_seen_though_size_time_and_inode_are_the_same(tmp_path):
     cache = Cache([tmp_path])
-    believed(store(cache).path, WRONG)
+    change_unseen(store(cache).path, WRONG)
     assert cache.find("x.bin", sha256=PIN) is None
 
 
@@ -131,7 +132,7 @@ def test_files_of_others_are_hashed_each_time(lab):
     assert cache.find("x.bin", sha256=PIN).path == path
     assert cache.find("x.bin", sha256=PIN).path == path
     assert not (lab / "own").exists()  # not a note
-    as_colleague(lambda: believed(path, WRONG))
+    as_colleague(lambda: change_unseen(path, WRONG))
     assert cache.find("x.bin", sha256=PIN) is None
 
 
@@ -260,6 +261,20 @@ def test_without_a_home_the_error_names_what_to_set(monkeypatch):
         assert "STORAGE_PLUGINS_CACHE" in str(caught.value.hint)
 
     as_colleague(refused)
+
+
+@several_users
+def test_without_a_home_a_configuration_is_found_all_the_same(lab, monkeypatch):
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (lab / "project" / "below").mkdir(parents=True)
+    (lab / "project" / "storage.yaml").write_text("stores: {s: {backend: local, root: ./data}}")
+
+    def found() -> None:
+        assert find(lab / "project" / "below") == lab / "project" / "storage.yaml"
+        assert find(lab) is None
+
+    as_colleague(found)
 
 
 def test_a_named_cache_is_all_that_is_searched(tmp_path, monkeypatch, home):
