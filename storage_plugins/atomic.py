@@ -7,19 +7,22 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from .errors import AccessDenied, QuotaExceeded, StorageError
 
-TEMPORARY = ".tmp-"  # begins the name of whatever is not finished yet; no key begins so
+TEMPORARY = ".tmp-"  # names of unfinished files and folders begin with it; no key does
+SMALL = 1 << 16  # bytes: the most that a receipt, a record or a note may have
 _STALE = 24 * 3600.0  # seconds after which an unfinished file is what a crash left behind
+_NO_MODES = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return ``path`` with ``~`` as the user's home; ``~nobody`` stays as it is."""
+    """Return ``path`` with ``~`` replaced by the user's home; ``~nobody`` is left as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises for an unknown user
 
 
@@ -32,9 +35,9 @@ def temporary_name(folder: Path) -> Path:
 def atomic_file(target: Path, *, exclusive: bool = False, durable: bool = True) -> Iterator[BinaryIO]:
     """Write a file that appears under ``target`` whole, on leaving the block, or not at all.
 
-    ``exclusive``: a file that is already there stays, and FileExistsError is raised.
-    ``durable``: False for what a power failure may take or spoil: it does not wait for the disk, and
-    whoever reads the file must expect anything in it.
+    ``exclusive``: a file that is already there is left as it is, and FileExistsError is raised.
+    ``durable``: False for what may be lost or damaged in a power failure: it does not wait for the disk, so
+    the reader must check what the file contains.
     The file's mode follows the umask.
     """
     temporary = temporary_name(target.parent)
@@ -58,7 +61,7 @@ def atomic_file(target: Path, *, exclusive: bool = False, durable: bool = True) 
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Fill a folder that appears under ``target`` whole, on leaving the block, or not at all.
 
-    FileExistsError if by then there is something else than an empty folder.
+    FileExistsError if ``target`` exists by then and is not an empty folder.
     """
     temporary = temporary_name(target.parent)
     temporary.mkdir()
@@ -79,8 +82,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 def link_new(existing: Path, target: Path) -> None:
     """Give ``existing`` the further name ``target``; FileExistsError if that is taken.
 
-    Where the filesystem has no hard links the file is renamed, after a look: there two writers at the
-    same moment may both succeed, so callers use names whose content is the same whoever writes it.
+    Where the file system has no hard links, the file is renamed after checking that the name is free. Two
+    simultaneous writers may then both succeed, so callers use names that determine the content.
     """
     try:
         os.link(existing, target)
@@ -108,37 +111,88 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
+    """Open a regular file for reading. A link is followed only if ``follow``.
+
+    Raises:
+        OSError: it is a link, or something else that may have no end, such as a device or a pipe.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.fdopen(os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0)), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return cast(BinaryIO, file)
+
+
+def read_small(path: Path) -> bytes:
+    """Return the bytes of a small regular file; follow no link.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or has more than `SMALL` bytes.
+    """
+    with open_regular(path) as file:
+        data = b""
+        while len(data) <= SMALL and (block := file.read(SMALL + 1 - len(data))):
+            data += block
+    if len(data) > SMALL:
+        raise OSError(errno.EFBIG, f"Larger than {SMALL} bytes", str(path))
+    return data
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Set the mode of an open file, where the file system has modes (SMB and many FUSE mounts have none)."""
+    change = getattr(os, "fchmod", None)  # Windows has none
+    try:
+        if change is not None:
+            change(descriptor, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+
+
+def only_ours(status: os.stat_result) -> bool:
+    """Whether nobody but this user, and root, can write the file or folder."""
+    return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)
+
+
 def sweep(folder: Path) -> None:
     """Remove what crashes left unfinished in ``folder`` more than a day ago."""
     with contextlib.suppress(OSError):
         for path in list(folder.glob(f"{TEMPORARY}*")):
-            if time.time() - path.stat().st_mtime > _STALE:
-                if path.is_dir():
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if time.time() - status.st_mtime <= _STALE:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
 
 
 @contextlib.contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
-    """Turn the operating system's refusals in this block into this package's errors.
+def disk_errors(doing: str, *, hint: str | None = None) -> Iterator[None]:
+    """Turn the operating system's errors in this block into this package's errors.
 
-    ``doing`` completes the sentence "Cannot …".
+    ``doing`` completes the sentence "Cannot …"; ``hint`` replaces the general advice.
     """
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        raise from_os_error(error, doing) from error
+        raise from_os_error(error, doing, hint=hint) from error
 
 
-def from_os_error(error: OSError, doing: str) -> StorageError:
-    """Return this package's error for one of the operating system."""
+def from_os_error(error: OSError, doing: str, *, hint: str | None = None) -> StorageError:
+    """Return this package's error for an error of the operating system."""
     where = f" ({error.filename})" if error.filename else ""
     message = f"Cannot {doing}: {error.strerror or error}{where}"
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return QuotaExceeded(message, hint="Free some space there, or choose another folder; nothing was kept.")
+    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        advice = "Free some space there, or choose another folder; nothing was saved."
+        return QuotaExceeded(message, hint=hint or advice)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AccessDenied(message, hint="Ask its owner for the right to do that, or choose another folder.")
-    return StorageError(message)
+        return AccessDenied(message, hint=hint or "Ask its owner for permission, or choose another folder.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StorageError(message, hint="Close files that are not needed, or raise the limit (`ulimit -n`).")
+    return StorageError(message, hint=hint)

@@ -501,7 +501,7 @@ class Round:
         store = self._stores[name, machine]
         self._numbers += 1
         cache = self._folder / f"cache-{self._numbers}"
-        store.cache = Cache([cache], own=cache)
+        store.cache = Cache([cache])
         return store
 
     def _write(self, identifier: str, data: bytes | None = None) -> Path:

@@ -154,7 +154,7 @@ def open_osf(tmp_path: Path, osf: OSFServer, project: Node) -> Callable[..., Fil
         store = {"backend": "osf", "project": project.id, "token": OSF_TOKEN, "api_url": osf.api_url, **settings}
         store = {name: value for name, value in store.items() if value is not None}
         store = storage_plugins.open_store(config=write_yaml(folder, store))
-        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        store.cache = Cache([folder / "cache"])
         return store
 
     return open_osf
@@ -271,7 +271,7 @@ def memory_store(tmp_path: Path) -> Callable[..., FileStore]:
 
         entry = StoreEntry(name, "memory", {}, None, tmp_path, tmp_path / "receipts" if receipts else None)
         folder = tmp_path / cache
-        return FileStore(entry, StoreSettings(), files, cache=Cache([folder], own=folder))
+        return FileStore(entry, StoreSettings(), files, cache=Cache([folder]))
 
     return make
 
@@ -296,7 +296,7 @@ def open_lab(tmp_path: Path, bucket: str, endpoint: str) -> Callable[..., FileSt
         folder.mkdir()
         store = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint, **settings}
         store = storage_plugins.open_store(config=write_yaml(folder, store))
-        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        store.cache = Cache([folder / "cache"])
         return store
 
     return open_lab

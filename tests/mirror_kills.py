@@ -143,7 +143,7 @@ def run(folder: Path, source: dict[str, Any], *, assemblies: int, versions: int,
 def look_round(folder: Path, config: Path, assemblies: int, versions: int, bodies: set[tuple[str, str]]) -> None:
     """Compare both histories, and load each receipt of a copy."""
     lab, ours = (open_store(name, config=config) for name in ("lab", "ours"))
-    ours.cache = Cache([folder / "cold"], own=folder / "cold")
+    ours.cache = Cache([folder / "cold"])
     assert ours.identifiers() == lab.identifiers()
     assert len(ours.identifiers()) == assemblies
     for identifier in ours.identifiers():

@@ -161,7 +161,7 @@ def test_a_table_that_is_none_is_refused(local, tmp_path, csv):
 
 
 def test_a_folder_is_made_once_even_if_another_process_is_first(tmp_path):
-    cache, made = Cache([tmp_path / "cache"], own=tmp_path / "cache"), []
+    cache, made = Cache([tmp_path / "cache"]), []
     (tmp_path / "a").write_bytes(b"x")
 
     def make(folder):

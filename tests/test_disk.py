@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_a_full_disk_under_the_cache(tmp_path, memory_store):
     receipt = memory_store(files).upload_file(tmp_path / "large.bin")
     with mounted(tmp_path / "disk", "size=1m") as disk:
         store = memory_store(files)
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         with pytest.raises(QuotaExceeded):
             store.fetch(receipt)
         with pytest.raises(QuotaExceeded, match=r"[Ss]pace"):
@@ -79,12 +80,12 @@ def test_a_folder_that_may_not_be_written(tmp_path):
         assert store.load(receipt).identical(make_assembly())
 
 
-def test_a_cache_that_may_not_be_written_is_told(tmp_path, memory_store):
+def test_a_cache_that_may_not_be_written_is_reported(tmp_path, memory_store):
     files = MemoryFiles()
     receipt = memory_store(files).upload(make_assembly(), "X")
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
         store = memory_store(files)
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         with pytest.raises(AccessDenied, match="cache"):
             store.load(receipt)
 
@@ -93,5 +94,50 @@ def test_local_data_load_even_where_nothing_can_be_noted_in_a_cache(tmp_path):
     store = local_store(tmp_path / "root")
     receipt = store.upload(make_assembly(), "X")
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
-        store.cache = Cache([disk], own=disk)
+        store.cache = Cache([disk])
         assert store.load(receipt).identical(make_assembly())
+
+
+def test_a_receipt_on_a_full_disk_is_a_warning_and_leaves_nothing(tmp_path, caplog):
+    with mounted(tmp_path / "disk", "size=8k") as disk:
+        (disk / "filler").write_bytes(bytes(4096))
+        config = {
+            "receipts": str(disk / "receipts"),
+            "stores": {"a": {"backend": "local", "root": str(tmp_path / "root")}},
+        }
+        store = storage_plugins.open_store(config=config)
+        with contextlib.suppress(OSError), (disk / "rest").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        receipt = store.upload(make_assembly(), "X")
+        assert "could not be written" in caplog.text
+        assert receipt.uri in caplog.text
+        assert {path.name for path in files_in(disk)} == {"filler", "rest"}
+        assert store.load(receipt).identical(make_assembly())
+
+
+@pytest.mark.parametrize("free", range(0, 8))
+def test_too_many_open_files_is_one_of_our_errors(tmp_path, free):
+    """With so many files left to open, an upload works or fails with one of our errors, and is never half done."""
+    root = tmp_path / "root"
+    store = local_store(root)
+    store.cache = Cache([tmp_path / "cache"])
+    (tmp_path / "x.bin").write_bytes(b"the file")
+    store.upload_file(tmp_path / "x.bin", "first.bin")
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, lowest + free))
+            store.fetch(store.upload_file(tmp_path / "x.bin", "second.bin"))
+            code = 0
+        except storage_plugins.StorageError:
+            code = 1
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in (0, 1)
+    assert [version.size for version in store.files.versions("first.bin")] == [8]
+    assert {version.size for version in store.files.versions("second.bin")} <= {8}
+    assert store.fetch(store.upload_file(tmp_path / "x.bin", "second.bin")).read_bytes() == b"the file"

@@ -149,7 +149,7 @@ def test_a_group_is_pickled_without_secrets_and_loads_elsewhere(open_group, osf,
     state = pickle.dumps(group)
     assert OSF_TOKEN.encode() not in state
     other = pickle.loads(state)
-    other._member("private").cache = Cache([tmp_path / "elsewhere"], own=tmp_path / "elsewhere")
+    other._member("private").cache = Cache([tmp_path / "elsewhere"])
     xr.testing.assert_identical(other.load(receipt), make_assembly(1))
 
 

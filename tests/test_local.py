@@ -1,16 +1,23 @@
 """The local store's layout, its durability, and what people find in the folder."""
 
+import contextlib
+import errno
 import json
 import os
 import stat
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import xarray as xr
 from conftest import make_assembly, write_yaml
+from users import as_colleague, killed_at
 
 import storage_plugins
-from storage_plugins import AssemblyNotFound, IntegrityError
+from storage_plugins import AssemblyNotFound, IntegrityError, Source
+from storage_plugins._copies.cache import Cache
+from storage_plugins_local.files import LocalFiles
 
 
 @pytest.fixture
@@ -82,12 +89,12 @@ def test_the_group_of_a_shared_folder_is_inherited(store, root):
     assert (root / ".versions" / "assy_X.nc" / "000001").stat().st_mode & stat.S_ISGID
 
 
-def test_data_are_read_where_they_lie(store, root, tmp_path):
+def test_data_are_read_where_they_are(store, root, tmp_path):
     receipt = store.upload(make_assembly(), "X")
     assert store.fetch(receipt) == root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
 
 
-def test_damage_on_disk_is_told_with_what_was_expected(store, root):
+def test_damage_on_disk_is_reported_with_what_was_expected(store, root):
     receipt = store.upload(make_assembly(), "X")
     path = root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
     data = path.read_bytes()
@@ -119,7 +126,7 @@ def test_unfinished_versions_are_not_seen(store, root):
         store.load("Y")
 
 
-def test_a_folder_that_does_not_exist_is_told(store, root):
+def test_a_folder_that_does_not_exist_is_reported(store, root):
     with pytest.raises(AssemblyNotFound, match="does not exist"):
         store.load("X")
     assert store.identifiers() == []
@@ -146,7 +153,7 @@ def test_one_damaged_version_hides_no_other(store, root):
     assert store.upload(make_assembly(4), "X").version_id.startswith("11-")
 
 
-def test_uploading_again_mends_what_was_damaged(store, root):
+def test_uploading_again_replaces_what_was_damaged(store, root):
     store.upload(make_assembly(), "X")
     path = root / ".versions" / "assy_X.nc" / "000001" / "data.nc"
     path.chmod(0o600)
@@ -156,7 +163,7 @@ def test_uploading_again_mends_what_was_damaged(store, root):
     xr.testing.assert_identical(store.load("X", newest=True), make_assembly())
 
 
-def test_a_file_put_there_by_hand_is_copied_before_it_is_handed_out(store, root):
+def test_a_file_put_there_by_hand_is_copied_before_it_is_returned(store, root):
     root.mkdir()
     make_assembly(7).reset_index(["presentation", "neuroid"]).to_netcdf(root / "assy_X.nc", engine="netcdf4")
     path, lazy = store.fetch("assy_X.nc"), store.load("X", chunks={})
@@ -175,3 +182,90 @@ def test_an_address_is_the_same_however_the_folder_is_written(tmp_path):
 def test_names_with_a_plus_have_an_address_that_loads(store):
     receipt = store.upload(make_assembly(), "a+b")
     xr.testing.assert_identical(storage_plugins.load(receipt), make_assembly())
+
+
+def test_writing_over_the_file_people_see_changes_no_version(store, root, tmp_path):
+    """As root nothing is read-only, so it must not be the version's own file."""
+    receipt = store.upload(make_assembly(1), "X")
+    shown = root / "assy_X.nc"
+    with contextlib.suppress(PermissionError), shown.open("r+b") as file:
+        file.truncate()
+        file.write(b"something else")
+    store.cache = Cache([tmp_path / "another computer"])
+    xr.testing.assert_identical(store.load(receipt), make_assembly(1))
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs root, to be another user")
+def test_the_file_people_see_takes_no_space_where_it_cannot_be_written():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+
+        def upload() -> None:
+            config = {"stores": {"a": {"backend": "local", "root": f"{folder}/root"}}}
+            store = storage_plugins.open_store(config=config)
+            store.cache = Cache([Path(folder, "cache")])
+            store.upload(make_assembly(), "X")
+
+        as_colleague(upload)
+        shown, data = (
+            Path(folder, "root", "assy_X.nc"),
+            Path(folder, "root", ".versions", "assy_X.nc", "000001", "data.nc"),
+        )
+        assert shown.samefile(data) or shown.read_bytes() == data.read_bytes()  # a hard link, or a clone
+        assert not data.stat().st_mode & 0o222
+
+
+def test_a_file_system_without_modes_serves_as_a_store(store, root, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    for name in ("chmod", "fchmod"):  # as on SMB and many FUSE mounts
+        monkeypatch.setattr(os, name, refuse)
+    receipt = store.upload(make_assembly(), "X")
+    xr.testing.assert_identical(store.load(receipt), make_assembly())
+    assert (root / "assy_X.nc").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of any bytes")
+def test_a_folder_whose_name_is_not_utf8_serves_as_a_store(tmp_path):
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/\xff raw")
+    store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": root}}})
+    receipt = store.upload(make_assembly(), "X")
+    xr.testing.assert_identical(store.load(receipt), make_assembly())
+    xr.testing.assert_identical(storage_plugins.load(receipt.uri), make_assembly())
+    assert Path(root, "assy_X.nc").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links, pipes and devices")
+@pytest.mark.parametrize("kind", ["device", "pipe", "large"])
+def test_a_record_that_is_not_a_small_file_is_left_out(store, root, kind):
+    receipt = store.upload(make_assembly(), "X")
+    record = root / ".versions" / "assy_X.nc" / "000001" / "receipt.json"
+    text = record.read_bytes()
+    record.unlink()
+    make = {
+        "device": lambda: record.symlink_to("/dev/zero"),
+        "pipe": lambda: os.mkfifo(record),
+        "large": lambda: record.write_bytes(text + b" " * 100_000),
+    }
+    make[kind]()
+    xr.testing.assert_identical(store.load("X", sha1=receipt.sha1), make_assembly())
+    assert [version.identifier for version in store.versions("X")] == [None]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_an_upload_killed_at_any_step_leaves_nothing_for_long(tmp_path):
+    (tmp_path / "file").write_bytes(b"the file")
+    source, step, killed = Source.of(tmp_path / "file"), 0, True
+    while killed:
+        step += 1
+        files = LocalFiles(tmp_path / str(step))
+        killed = killed_at(step, lambda files=files: files.put("x.bin", source, metadata={}, if_absent=False))
+        found = list(files.versions("x.bin"))
+        assert [version.version_id for version in found] == [f"1-{source.sha256[:12]}"][: len(found)]
+        assert found or not killed or list(files.keys()) == []
+        for path in files.root.rglob(".tmp-*"):
+            os.utime(path, (1, 1))
+        files.put("another.bin", source, metadata={}, if_absent=False)  # any upload to the store sweeps
+        assert list(files.root.rglob(".tmp-*")) == []
+    assert step > 10

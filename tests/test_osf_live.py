@@ -50,7 +50,7 @@ def open_live(tmp_path: Path, folder: str) -> Callable[..., FileStore]:
             place["token"] = token
         store = storage_plugins.open_store(config=write_yaml(tmp_path, place, receipts=receipts))
         cache = tmp_path / f"cache-{uuid.uuid4().hex}"
-        store.cache = Cache([cache], own=cache)
+        store.cache = Cache([cache])
         return store
 
     return open_live

@@ -20,7 +20,7 @@ def content(writer: int, number: int, size: int) -> bytes:
 
 def write(config: Path, folder: Path, writer: int, versions: int, size: int, start, results) -> None:
     store = storage_plugins.open_store(config=config)
-    store.cache = Cache([folder / f"cache-{writer}"], own=folder / f"cache-{writer}")
+    store.cache = Cache([folder / f"cache-{writer}"])
     path = folder / f"file-{writer}"
     start.wait(60)
     for number in range(versions):

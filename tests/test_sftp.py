@@ -47,7 +47,7 @@ def open_sftp(tmp_path, root, sftp):
         folder.mkdir()
         store = {"backend": "fsspec", "url": sftp.url(root), **settings}
         store = storage_plugins.open_store(config=write_yaml(folder, store))
-        store.cache = Cache([folder / "cache"], own=folder / "cache")
+        store.cache = Cache([folder / "cache"])
         return store
 
     return open_sftp
@@ -122,7 +122,7 @@ def test_damage_and_lost_records_hide_no_other_version(open_sftp, root):
     assert store.upload(make_assembly(4), "X").version_id.startswith("10-")
 
 
-def test_what_a_crash_left_long_ago_is_swept_away(store, root):
+def test_what_a_crash_left_long_ago_is_removed(store, root):
     for name, age in (("old", 200_000), ("new", 0)):
         folder = root / ".versions" / f".tmp-{name}" / "000001"
         folder.mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_what_a_crash_left_long_ago_is_swept_away(store, root):
     assert sorted(path.name for path in (root / ".versions").iterdir()) == [".tmp-new", "assy_X.nc"]
 
 
-def test_a_large_file_comes_back_whole_and_in_any_part(open_sftp, large):
+def test_a_large_file_can_be_read_whole_and_in_any_part(open_sftp, large):
     receipt = open_sftp().upload_file(large)
     store = open_sftp()
     assert store.fetch(receipt).read_bytes() == large.read_bytes()
@@ -163,7 +163,7 @@ def test_one_connection_serves_one_user_after_another(store, sftp):
 # who is let in, and whom to speak to
 
 
-def test_a_server_that_is_not_known_is_not_spoken_to(open_sftp, sftp, home):
+def test_an_unknown_server_is_refused(open_sftp, sftp, home):
     known = home / ".ssh" / "known_hosts"
     known.unlink()
     before = sftp.log().count("Accepted")
@@ -179,7 +179,7 @@ def test_a_server_that_is_not_known_is_not_spoken_to(open_sftp, sftp, home):
     open_sftp().upload(make_assembly(), "X")
 
 
-def test_a_server_whose_key_changed_is_not_spoken_to(open_sftp, sftp, home):
+def test_a_server_whose_key_changed_is_refused(open_sftp, sftp, home):
     known = home / ".ssh" / "known_hosts"
     other = (home / ".ssh" / "id_ed25519").with_name("other")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
@@ -190,14 +190,14 @@ def test_a_server_whose_key_changed_is_not_spoken_to(open_sftp, sftp, home):
         open_sftp(host_keys="any").load("X")
 
 
-def test_any_server_is_spoken_to_if_the_settings_say_so(open_sftp, home):
+def test_any_server_is_accepted_if_the_settings_say_so(open_sftp, home):
     (home / ".ssh" / "known_hosts").unlink()
     receipt = open_sftp(host_keys="any").upload(make_assembly(), "X")
     assert open_sftp(host_keys="any").load(receipt).identical(make_assembly())
     assert not (home / ".ssh" / "known_hosts").exists()
 
 
-def test_a_user_who_is_not_let_in_is_told_so(open_sftp, sftp, home, monkeypatch):
+def test_a_user_whom_the_server_refuses_is_reported(open_sftp, sftp, home, monkeypatch):
     monkeypatch.setenv("LAB_PASSWORD", "wr0ng-word")
     own = home / ".ssh" / "id_ed25519"
     own.unlink()
@@ -222,7 +222,7 @@ def test_a_user_who_is_not_let_in_is_told_so(open_sftp, sftp, home, monkeypatch)
     assert named.address == receipt.address
 
 
-def test_a_folder_that_does_not_exist_is_told(store, root):
+def test_a_folder_that_does_not_exist_is_reported(store, root):
     with pytest.raises(AssemblyNotFound, match="that folder does not exist"):
         store.load("X")
     assert store.identifiers() == []
@@ -232,7 +232,7 @@ def test_a_folder_that_does_not_exist_is_told(store, root):
 # trouble
 
 
-def test_a_server_that_is_down_is_told(store, sftp):
+def test_a_server_that_is_down_is_reported(store, sftp):
     sftp.kill()
     with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{sftp.port}"):
         store.load("X")
@@ -249,7 +249,7 @@ def test_a_server_that_was_restarted_is_found_again(store, sftp):
     assert [version.version_id for version in store.versions("X")] == [second.version_id, receipt.version_id]
 
 
-def test_an_upload_into_which_the_server_dies_is_told_and_leaves_nothing(store, sftp, root, large):
+def test_an_upload_during_which_the_server_dies_fails_and_leaves_nothing(store, sftp, root, large):
     def kill(key, done, size):
         if done > 20_000_000:
             sftp.kill()
@@ -266,7 +266,7 @@ def test_an_upload_into_which_the_server_dies_is_told_and_leaves_nothing(store, 
     assert store.fetch(receipt).read_bytes() == large.read_bytes()
 
 
-def test_a_download_into_which_the_server_dies_is_taken_up_again(open_sftp, sftp, large):
+def test_a_download_during_which_the_server_dies_is_resumed(open_sftp, sftp, large):
     receipt = open_sftp().upload_file(large)
     store, deaths = open_sftp(), []
 
@@ -281,7 +281,7 @@ def test_a_download_into_which_the_server_dies_is_taken_up_again(open_sftp, sftp
     assert len(deaths) == 3
 
 
-def test_a_download_from_a_server_that_stays_away_is_told(store, sftp, large):
+def test_a_download_from_a_server_that_stays_down_fails(store, sftp, large):
     receipt = store.upload_file(large)
     with store.files.read("large.bin", receipt.version_id) as content:
         next(iter(content.blocks))
@@ -344,7 +344,7 @@ def test_a_folder_that_may_not_be_written(open_sftp, root):
         store = open_sftp()
         receipt = store.upload(make_assembly(), "X")
         subprocess.run(["mount", "-o", "remount,ro", root], check=True)
-        with pytest.raises(StorageError, match=r"Cannot keep assy_X\.nc"):
+        with pytest.raises(StorageError, match=r"Cannot store assy_X\.nc"):
             store.upload(make_assembly(1), "X")
         assert open_sftp().load(receipt).identical(make_assembly())
 

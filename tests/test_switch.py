@@ -178,7 +178,7 @@ def moved(tmp_path, bucket, endpoint, osf, home, monkeypatch) -> Moved:
     config = tmp_path / "storage.yaml"
     config.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
     lab = open_store(config=config)
-    lab.cache = Cache([tmp_path / "cache of the lab"], own=tmp_path / "cache of the lab")
+    lab.cache = Cache([tmp_path / "cache of the lab"])
     before = {name: lab.upload(make_assembly(seed), name) for seed, name in enumerate(PUBLIC + PRIVATE)}
     for name in PUBLIC:
         lab.publish(name)

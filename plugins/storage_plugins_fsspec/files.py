@@ -1,16 +1,15 @@
-"""Versions as folders, laid out as those of the ``local`` backend wherever a folder can be renamed at once.
+"""Versions as folders, laid out as those of the ``local`` backend where renaming a folder is atomic.
 
-There a version is made in a temporary folder and claimed by renaming it onto the next free number::
+There, a version is made in a temporary folder and claimed by renaming it to the next free number::
 
     root/.versions/<key>/000003/{data.nc, receipt.json}
 
-On other filesystems nothing can be claimed, so each version gets a folder whose name nobody else makes, and
-counts from the moment when its record, which is written last, can be read::
+On other filesystems nothing can be claimed, so each version gets a folder with a unique name. It counts as soon as
+its record, which is written last, can be read::
 
     root/.versions/<key>/000003-<first 12 of sha256>-<random>/{data.nc, receipt.json}
 
-Nothing that is there is ever written again. ``root/<key>``, a file put there by hand, is read while it is all
-that there is.
+No file is ever written twice. ``root/<key>``, a file put there by hand, is read while there is no version.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from storage_plugins import AlreadyExists, AssemblyNotFound, Content, FileOperations, IntegrityError, Source, Version
 from storage_plugins.atomic import TEMPORARY
 
-from .host import Host, Hosts
+from .connections import Hosts
+from .host import Host
 
 if TYPE_CHECKING:
     from .settings import FsspecSettings
@@ -61,6 +61,7 @@ class FsspecFiles(FileOperations):
     def __init__(self, settings: FsspecSettings) -> None:
         self._settings = settings
         self._hosts = Hosts(settings)
+        self._swept = False  # once in each process
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self._settings}
@@ -83,12 +84,12 @@ class FsspecFiles(FileOperations):
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Make the next version."""
-        with self._hosts.lease(f"keep {key}") as host:
+        with self._hosts.lease(f"store {key}") as host:
+            if not self._swept:
+                self._sweep(host)
             folders = self._folders(host, key)
-            if not folders:
-                _sweep(host)
-                if self._adopt_plain_file(host, key):
-                    folders = self._folders(host, key)
+            if not folders and self._adopt_plain_file(host, key):
+                folders = self._folders(host, key)
             folder = self._claim(host, key, folders, source, metadata, first=if_absent)
             if folder is None:
                 raise AlreadyExists(f"{key} is in {self.address} already")
@@ -115,7 +116,7 @@ class FsspecFiles(FileOperations):
             with self._hosts.lease(f"read {key}") as host:
                 yield from host.read(path, start, size if stop is None else min(stop, size))
                 if plain and (now := self._plain_file(host, key)) != version:
-                    raise self._changed(key) if now else AssemblyNotFound(f"{key} was taken out of {self.address}")
+                    raise self._changed(key) if now else AssemblyNotFound(f"{key} was removed from {self.address}")
 
         return Content(version, blocks())
 
@@ -134,7 +135,7 @@ class FsspecFiles(FileOperations):
         with self._hosts.lease("list what is") as host:
             names = {name for name, entry in host.entries(host.root).items() if entry["type"] == "file"}
             versions = _path(host, _VERSIONS)
-            if host.renames:  # a key's folder appears with its first version in it
+            if host.renames:  # a key's folder appears together with its first version
                 names |= host.entries(versions).keys()
             else:
                 parts = (path.split("/") for path in host.below(versions))
@@ -170,7 +171,7 @@ class FsspecFiles(FileOperations):
         return _data(host, key, _Folder(int(match[1]), match[2] or "")), version
 
     def _folders(self, host: Host, key: str) -> list[_Folder]:
-        """Return the folders of a key's versions, whole or not, newest first."""
+        """Return the folders of a key's versions, finished or not, newest first."""
         matches = map(_NAME.fullmatch, host.entries(_path(host, _VERSIONS, key)))
         return sorted((_Folder(int(match[1]), match[2] or "") for match in matches if match), reverse=True)
 
@@ -185,7 +186,7 @@ class FsspecFiles(FileOperations):
             yield plain
 
     def _version(self, host: Host, key: str, folder: _Folder) -> Version | None:
-        """Return what is known of a version, None for a folder that is no version, or not yet."""
+        """Return the description of a version, None for a folder that is not, or not yet, a version."""
         data = _data(host, key, folder)
         info = host.info(data)
         record = _record(host, f"{_path(host, _VERSIONS, key, folder.name)}/{_RECORD}") if info else {}
@@ -193,7 +194,7 @@ class FsspecFiles(FileOperations):
             return None
         size = int(info["size"])
         sha256 = str(record.get("sha256") or "")
-        if not _SHA256.fullmatch(sha256):  # somebody lost its record, or changed it
+        if not _SHA256.fullmatch(sha256):  # its record was lost or changed
             digest = hashlib.sha256()
             for block in host.read(data, 0, size):
                 digest.update(block)
@@ -253,7 +254,7 @@ class FsspecFiles(FileOperations):
             host.remove(unfinished)
 
     def _write(self, host: Host, folder: str, key: str, source: Source, metadata: Mapping[str, str]) -> None:
-        """Write what a version is made of, its record last, or nothing."""
+        """Write a version's files, its record last; after an error, remove them."""
         try:
             host.make_folder(folder)
             data = f"{folder}/{_data_name(key)}"
@@ -263,7 +264,7 @@ class FsspecFiles(FileOperations):
                 arrived = "nothing" if info is None else f"{info['size']} bytes"
                 raise IntegrityError(
                     f"{key} did not arrive whole in {self.address}: expected {source.size} bytes, got {arrived}; "
-                    "nothing was kept"
+                    "nothing was stored"
                 )
             record = json.dumps({**metadata, "created": datetime.now(UTC).isoformat()}, indent=1).encode()
             host.write(f"{folder}/{_RECORD}", [record])
@@ -271,8 +272,17 @@ class FsspecFiles(FileOperations):
             host.remove(folder if not host.renames else folder.rpartition("/")[0])
             raise
 
+    def _sweep(self, host: Host) -> None:
+        """Remove what crashes left unfinished more than a day ago, where folders are claimed by renaming."""
+        with contextlib.suppress(OSError):
+            for name, entry in host.entries(_path(host, _VERSIONS)).items() if host.renames else ():
+                changed = _changed_at(entry)
+                if name.startswith(TEMPORARY) and changed and datetime.now(UTC) - changed > _STALE:
+                    host.remove(_path(host, _VERSIONS, name))
+        self._swept = True
+
     def _adopt_plain_file(self, host: Host, key: str) -> bool:
-        """Make a file put there by hand the first version, so that nothing later replaces it; False if none is."""
+        """Make a file put there by hand the first version, so that nothing replaces it later; False without one."""
         plain = self._plain_file(host, key)
         if plain is None:
             return False
@@ -314,24 +324,16 @@ def _record(host: Host, path: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _sweep(host: Host) -> None:
-    """Remove what crashes left unfinished more than a day ago, where folders are claimed."""
-    with contextlib.suppress(OSError):
-        for name, entry in host.entries(_path(host, _VERSIONS)).items() if host.renames else ():
-            changed = _changed_at(entry)
-            if name.startswith(TEMPORARY) and changed and datetime.now(UTC) - changed > _STALE:
-                host.remove(_path(host, _VERSIONS, name))
-
-
 def _changed_at(info: Mapping[str, Any]) -> datetime | None:
     moments = (info.get(name) for name in ("mtime", "modified", "updated", "LastModified", "last_modified", "created"))
-    for moment in moments:
-        if isinstance(moment, datetime):
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if isinstance(moment, int | float):
-            return datetime.fromtimestamp(moment, UTC)
-        if isinstance(moment, str):
-            return _date(moment)
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # a number that is not a date
+        for moment in moments:
+            if isinstance(moment, datetime):
+                return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            if isinstance(moment, int | float):
+                return datetime.fromtimestamp(moment, UTC)
+            if isinstance(moment, str):
+                return _date(moment)
     return None
 
 

@@ -1,34 +1,28 @@
-"""One connection to a filesystem of fsspec, used by one thread at a time, and the pool that they come from."""
+"""One connection to a filesystem of fsspec, used by one thread at a time. What it returns is checked."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import os
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from storage_plugins import ConfigError, StorageError, StoreUnavailable
+from storage_plugins import ConfigError, StoreUnavailable
 
-from .errors import translated
 from .settings import WEBDAV, parse
 
 if TYPE_CHECKING:
     from .settings import FsspecSettings
 
 _PIECE = 4 << 20  # bytes of one ranged read: one request each on web filesystems
-_IDLE = 4  # connections that are kept for later
 _FOLDERS_AT_THE_TOP = ("dav", "ftp", "memory", "sftp", "smb", "webdav")  # others have buckets there, or projects
 
 
 class Host:
-    """What is asked of a filesystem, in calls that every one of them has.
+    """The calls that every filesystem of fsspec has.
 
     Attributes:
         root: the store's folder, as the filesystem writes it.
-        renames: whether `rename` gives a folder a free name at once, or not at all.
+        renames: whether `rename` gives a folder a free name atomically.
     """
 
     renames = False
@@ -37,41 +31,60 @@ class Host:
         import fsspec
 
         place = parse(settings.url)
-        options = settings.told()
+        options = settings.given()
         if place.protocol in WEBDAV and "password" in options:
             options["auth"] = (options.pop("username", ""), options.pop("password"))
         self.fs, root = fsspec.url_to_fs(settings.url.rstrip("/"), **options, skip_instance_cache=True)
         self.root = root.rstrip("/")
+        self.address = settings.address
         self._protocol = place.protocol
 
     def entries(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Return what lies in a folder, by name; nothing where there is no such folder."""
+        """Return the entries of a folder by name; nothing if there is no such folder."""
         self.fs.invalidate_cache()
         try:
             found = self.fs.ls(folder, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        parts = ((entry["name"].rstrip("/").rpartition("/"), entry) for entry in found)
-        return {name: entry for (parent, _, name), entry in parts if parent.strip("/") == folder.strip("/")}
+        if not isinstance(found, list):
+            raise self._wrong("a listing", found)
+        entries = {}
+        for entry in found:
+            path = str(self._checked(entry).get("name", "")).strip("/")
+            parent, _, name = path.rpartition("/")
+            if parent == folder.strip("/"):
+                entries[name] = entry
+            elif path != folder.strip("/"):  # some list the folder itself
+                raise self._wrong(f"a listing of {folder}", entry.get("name"))
+        return entries
 
     def below(self, folder: str) -> list[str]:
-        """Return the paths of all files below a folder, from it on."""
+        """Return the paths of all files below a folder, relative to it."""
         self.fs.invalidate_cache()
         try:
             found = self.fs.find(folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        start = len(folder.strip("/")) + 1
-        return [path.strip("/")[start:] for path in found]
+        start = folder.strip("/") + "/"
+        if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
+            raise self._wrong("a listing", found)
+        paths = [path.strip("/") for path in found]
+        if strangers := [path for path in paths if not path.startswith(start)]:
+            raise self._wrong(f"a listing of {folder}", strangers[0])
+        return [path.removeprefix(start) for path in paths]
 
     def info(self, path: str) -> dict[str, Any] | None:
         """Return what is known of a file, None if there is none."""
         self.fs.invalidate_cache()
         try:
-            info: dict[str, Any] = self.fs.info(path)
+            info = self._checked(self.fs.info(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return info if info["type"] == "file" else None
+        if info["type"] != "file":
+            return None
+        if not isinstance(info.get("size"), int) or info["size"] < 0:
+            raise self._wrong(f"the size of {path}", info.get("size"))
+        return info
 
     def is_folder(self, path: str) -> bool:
         """Whether there is such a folder."""
@@ -80,23 +93,22 @@ class Host:
 
     def beginning(self, path: str, size: int) -> bytes:
         """Return a small file, or its first bytes."""
-        data: bytes = self.fs.cat_file(path, start=0, end=size)
-        return data
+        return self._range(path, 0, size)
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield a range of a file."""
-        while start < stop and (piece := self.fs.cat_file(path, start=start, end=min(start + _PIECE, stop))):
+        while start < stop and (piece := self._range(path, start, min(start + _PIECE, stop))):
             start += len(piece)
             yield piece
 
     def write(self, path: str, blocks: Iterable[bytes]) -> None:
-        """Write a new file; what of it is there after an error is the caller's to remove."""
+        """Write a new file. After an error, the caller removes what is there of it."""
         with self.fs.open(path, "wb") as file:
             for block in blocks:
                 file.write(block)
 
     def make_folder(self, path: str) -> None:
-        """Make a folder and those that it is in; no bucket, or whatever a filesystem may have at its top."""
+        """Make a folder and its missing parents, but no bucket, or whatever a filesystem has at its top."""
         if self.is_folder(path):
             return
         parent = path.rpartition("/")[0]
@@ -107,102 +119,47 @@ class Host:
         try:
             self.fs.mkdir(path, create_parents=False)
         except Exception:
-            if not self.is_folder(path):  # else somebody else made it meanwhile
+            if not self.is_folder(path):  # else another process made it meanwhile
                 raise
 
     def remove(self, folder: str) -> None:
-        """Remove a folder that is nobody's version, if that can be done."""
+        """Remove a folder that is not a version, if possible."""
         with contextlib.suppress(Exception):
             self.fs.rm(folder, recursive=True)
 
     def discard(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it, if it is there."""
+        """Remove a file, or a folder with its content, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(path, recursive=True)
 
     def rename(self, folder: str, target: str) -> bool:
-        """Rename a folder where `renames`; False if ``target`` is taken."""
+        """Rename a folder, on hosts with `renames`; False if ``target`` is taken."""
         raise NotImplementedError
 
     def alive(self) -> bool:
-        """Whether the connection stands, as far as can be told from here."""
+        """Whether the connection is open, as far as is known here."""
         return True
 
     def close(self) -> None:
-        """End the connection, where the filesystem keeps one open: of those on the web, WebDAV's."""
+        """Close the connection, if the filesystem has one: of the web's, WebDAV."""
         http = getattr(getattr(self.fs, "client", None), "http", None)
         if http is not None:
             with contextlib.suppress(Exception):
                 http.close()
 
+    def _range(self, path: str, start: int, stop: int) -> bytes:
+        data = self.fs.cat_file(path, start=start, end=stop)
+        if not isinstance(data, bytes) or len(data) > stop - start:
+            raise self._wrong(f"bytes {start} to {stop} of {path}", f"{len(data)} bytes" if data else data)
+        return data
 
-class Hosts:
-    """Connections to one place, made when needed, and never carried into a forked process."""
+    def _checked(self, entry: Any) -> dict[str, Any]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+            raise self._wrong("a description of a file or folder", entry)
+        return entry
 
-    def __init__(self, settings: FsspecSettings) -> None:
-        self._settings = settings
-        self._pools: dict[int, _Pool] = {}
-
-    @contextlib.contextmanager
-    def lease(self, doing: str) -> Iterator[Host]:
-        """Lend a connection to the block, and turn what is raised in it into this project's errors.
-
-        ``doing`` completes the sentence "Cannot …". A connection that failed, or was left in the middle
-        of something, is not used again.
-        """
-        pool = self._pools.setdefault(os.getpid(), _Pool())
-        host = None
-        whole = False
-        try:
-            host = pool.take(self._settings)
-            yield host
-            whole = True
-        except StorageError as error:
-            whole = not isinstance(error, StoreUnavailable)
-            raise
-        except Exception as error:
-            told = translated(error, doing, self._settings, made=host is not None, alive=not host or host.alive())
-            whole = not isinstance(told, StoreUnavailable)
-            raise told from error
-        finally:
-            if host is not None:
-                pool.give_back(host, whole)
-
-
-class _Pool:
-    """The connections of one process."""
-
-    def __init__(self) -> None:
-        self._idle: collections.deque[Host] = collections.deque()
-        self._connecting = threading.Lock()  # one after the other: servers drop those who knock too often
-        weakref.finalize(self, _close_all, self._idle, os.getpid())
-
-    def take(self, settings: FsspecSettings) -> Host:
-        with contextlib.suppress(IndexError):
-            while True:
-                host = self._idle.pop()
-                if host.alive():
-                    return host
-                host.close()
-        with self._connecting:
-            return _connect(settings)
-
-    def give_back(self, host: Host, whole: bool) -> None:
-        if whole and len(self._idle) < _IDLE:
-            self._idle.append(host)
-        else:
-            host.close()
-
-
-def _connect(settings: FsspecSettings) -> Host:
-    if parse(settings.url).protocol == "sftp":
-        from .sftp import SftpHost
-
-        return SftpHost(settings)
-    return Host(settings)
-
-
-def _close_all(idle: collections.deque[Host], process: int) -> None:
-    if os.getpid() == process:
-        for host in idle:
-            host.close()
+    def _wrong(self, expected: str, got: object) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.address} returned {str(got)[:100]!r} instead of {expected}",
+            hint="Check url: in storage.yaml, and whether that server is what answers there.",
+        )

@@ -6,24 +6,25 @@ import re
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, quote, unquote
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, StrictBool, field_validator, model_validator
 
 from storage_plugins import Location, StoreSettings
 
 SFTP = ("sftp", "ssh")
 WEBDAV = ("webdav", "dav")
 _PORT = 22
-_USERS = (*SFTP, "ftp", "smb")  # protocols that write user@host; elsewhere an @ belongs to the place's name
-_PLACES = dict.fromkeys(WEBDAV, "base_url")  # the option that says which server is meant
+_USERS = (*SFTP, "ftp", "smb")  # protocols that write user@host; elsewhere an @ is part of a name
+_SERVERS = dict.fromkeys(WEBDAV, "base_url")  # the option that names the server
+_ENCRYPTED_BY = {"ftp": "tls", "webhdfs": "use_https"}  # options without which a protocol sends passwords in clear text
 _REFUSED = {
     "file": "write `backend: local` and root:, which does more",
     "local": "write `backend: local` and root:, which does more",
     "s3": "write `backend: s3` and bucket:, which does more",
     "s3a": "write `backend: s3` and bucket:, which does more",
-    "http": "a web address can be read only: storage_plugins.load takes it as it is",
-    "https": "a web address can be read only: storage_plugins.load takes it as it is",
+    "http": "a web address can only be read: give it to storage_plugins.load",
+    "https": "a web address can only be read: give it to storage_plugins.load",
 }
-# filesystems made of other filesystems: caches would hide what is there, others would reach for other places
+# filesystems made of other filesystems: caches would hide changes, others would read other locations
 _MADE_OF_OTHERS = (
     "async_wrapper",
     "blockcache",
@@ -43,7 +44,8 @@ _MADE_OF_OTHERS = (
 _IPV6 = re.compile(r"//([^/@]*@)?\[[0-9a-f:.]+\]", re.I)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.S)
 _SECRET = re.compile(r"pass|secret|token|credential|pkey|(account|api|access|private)_?key$", re.I)
-_IN_THE_CLEAR = re.compile(r"http://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$))", re.I)
+_THIS_COMPUTER = ("127.0.0.1", "localhost", "::1")
+_CLEAR_TEXT = re.compile(r"\b(http|ftp|ws)://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(?![^/'\"\s]))", re.I)
 _OURS = (
     "asynchronous",
     "host",
@@ -57,7 +59,7 @@ _OURS = (
 
 
 class Url(NamedTuple):
-    """A place: ``user`` and ``port`` are kept apart where the protocol has such."""
+    """A location; ``user`` and ``port`` are None for protocols without them."""
 
     protocol: str
     user: str | None
@@ -67,36 +69,36 @@ class Url(NamedTuple):
 
 
 def parse(url: str) -> Url:
-    """Take a URL apart as fsspec does, which knows no percent signs; raise ValueError for what is none."""
+    """Split a URL as fsspec does, without decoding percent signs; raise ValueError for an invalid one."""
     match = _URL.fullmatch(url)
     if not match or "::" in _IPV6.sub("//", url):
-        raise ValueError("is no address of one filesystem, such as sftp://host/folder")
+        raise ValueError("is not the address of one filesystem, such as sftp://host/folder")
     protocol, rest = match.groups()
     if protocol in _REFUSED:
         raise ValueError(f"{protocol}:// is not for this backend: {_REFUSED[protocol]}")
     if protocol in _MADE_OF_OTHERS:
-        raise ValueError(f"{protocol}:// is no place of its own: name the filesystem itself")
+        raise ValueError(f"{protocol}:// is made of other filesystems: name the filesystem itself")
     host, _, path = rest.partition("/")
     before, at, after = host.rpartition("@")
     if ":" in before:
-        raise ValueError("holds a password: write it as secrets: {password: ${VARIABLE}}")
+        raise ValueError("contains a password: write it as secrets: {password: ${VARIABLE}}")
     parts = [part for part in path.split("/") if part]
     if any(part in (".", "..") or not part.isprintable() for part in (host, *parts)):
-        raise ValueError("has a folder that is . or .. or cannot be shown")
+        raise ValueError("has a folder named . or .., or with characters that cannot be printed")
     user, port = None, None
     if protocol in _USERS:
         user, host = before or None, after
         if at and not user:
-            raise ValueError("names no user before the @")
+            raise ValueError("has no user before the @")
         named, colon, number = host.rpartition(":")
         if colon and not host.endswith("]"):
             if not number.isdecimal() or not 0 < int(number) < 65536:
-                raise ValueError(f"{number!r} is no port")
+                raise ValueError(f"{number!r} is not a port number")
             host, port = named, int(number)
         host = host.strip("[]").lower()
     if protocol in SFTP:
         if not host or not parts or parts[0].startswith("~"):
-            raise ValueError("names no folder by its whole path, as in sftp://host/srv/data")
+            raise ValueError("must name a folder by its whole path, as in sftp://host/srv/data")
         protocol, port = "sftp", None if port == _PORT else port
     return Url(protocol, user, host, port, "/".join(parts))
 
@@ -106,13 +108,16 @@ class FsspecSettings(StoreSettings):
 
     url: str = Field(description="the folder: sftp://host/srv/data, gs://bucket/folder, webdav://folder, …")
     options: dict[str, Any] = Field(
-        {}, description="what fsspec's filesystem is to be told besides, such as username, key_filename, base_url"
+        {}, description="further options of fsspec's filesystem, such as username, key_filename, base_url"
     )
     secrets: dict[str, SecretStr] = Field(
-        {}, description="the same for what nobody may see, such as password, each written ${VARIABLE}"
+        {}, description="options that are secret, such as password, each written ${VARIABLE}"
+    )
+    secrets_in_clear_text: StrictBool = Field(
+        False, description="whether secrets may be sent over connections that are not encrypted"
     )
     host_keys: Literal["known", "any"] = Field(
-        "known", description="SFTP servers to speak to: those in known_hosts, or any that answers"
+        "known", description="which SFTP servers to connect to: those in known_hosts, or any"
     )
 
     @field_validator("url")
@@ -128,11 +133,11 @@ class FsspecSettings(StoreSettings):
             if _SECRET.search(name):
                 raise ValueError(f"{name} may be a secret: write it under secrets: instead")
             if name in _OURS:
-                raise ValueError(f"{name} is not for you to set")
+                raise ValueError(f"{name} cannot be set here")
             if "${" in str(option):
-                raise ValueError(f"{name}: ${{…}} is replaced under secrets: only")
+                raise ValueError(f"{name}: ${{…}} is replaced only under secrets:")
             if isinstance(option, str) and re.search(r"://[^/]*@", option):
-                raise ValueError(f"{name} holds a user or password: write them apart, under secrets:")
+                raise ValueError(f"{name} contains a user or password: write them separately, under secrets:")
         return value
 
     @model_validator(mode="after")
@@ -141,31 +146,44 @@ class FsspecSettings(StoreSettings):
         if place.protocol != "sftp" and "host_keys" in self.model_fields_set:
             raise ValueError("host_keys: is for sftp:// addresses only")
         if place.protocol == "sftp" and "port" in self.options:
-            raise ValueError("the port belongs into url:, as in sftp://host:2222/srv/data")
-        if self.secrets and any(_IN_THE_CLEAR.match(str(option)) for option in self.options.values()):
-            raise ValueError("a secret would be sent in the clear: write https:// under options:")
+            raise ValueError("write the port in url:, as in sftp://host:2222/srv/data")
+        if self.secrets and not self.secrets_in_clear_text and (reason := self._in_clear_text(place)):
+            raise ValueError(
+                f"secrets: would be sent in clear text, as {reason}; to allow that: secrets_in_clear_text: true"
+            )
         if twice := self.options.keys() & self.secrets.keys():
-            raise ValueError(f"{min(twice)} stands in options: and in secrets:")
+            raise ValueError(f"{min(twice)} is in options: and in secrets:")
         return self
 
-    def told(self) -> dict[str, Any]:
-        """Return what the filesystem is to be told: options, and secrets in the clear."""
+    def _in_clear_text(self, place: Url) -> str | None:
+        """Return why secrets would be sent without encryption; None if they would not, or only to this computer."""
+        option = _ENCRYPTED_BY.get(place.protocol)
+        host = place.host if place.protocol in _USERS else place.host.rpartition(":")[0] or place.host
+        if option and self.options.get(option) is not True and host.strip("[]") not in _THIS_COMPUTER:
+            return f"{place.protocol}:// is not encrypted without {option}: true under options:"
+        for name, value in self.options.items():
+            if _CLEAR_TEXT.search(str(value)):
+                return f"{name} is not encrypted: write https://"
+        return None
+
+    def given(self) -> dict[str, Any]:
+        """Return the filesystem's options, with the values of the secret ones."""
         return {**self.options, **{name: secret.get_secret_value() for name, secret in self.secrets.items()}}
 
     @property
     def address(self) -> str:
-        """The place itself, the same for every user."""
+        """The location, the same for every user."""
         return self._written("")
 
     def uri(self, key: str, version_id: str | None) -> str:
-        """Return the address of one version of ``key``, which `locate` takes apart."""
+        """Return the address of one version of ``key``, for `locate`."""
         return f"fsspec:{self._written(key, version_id)}"
 
     def _written(self, key: str, version_id: str | None = None) -> str:
         place = parse(self.url)
         host = f"[{place.host}]" if place.protocol in _USERS and ":" in place.host else quote(place.host, safe="@:")
         path = quote("/".join(part for part in (place.path, key) if part))
-        option = _PLACES.get(place.protocol, "")
+        option = _SERVERS.get(place.protocol, "")
         query = {"versionId": version_id, option: self.options.get(option)}
         given = "&".join(f"{name}={quote(str(value), safe='/:')}" for name, value in query.items() if value)
         port = f":{place.port}" if place.port else ""
@@ -173,15 +191,15 @@ class FsspecSettings(StoreSettings):
 
 
 def locate(address: str) -> Location:
-    """Take such an address apart. It names a place only: whoever wrote it sets no other option."""
+    """Split such an address. It chooses the location, and no other option."""
     url, _, given = address.removeprefix("fsspec:").partition("?")
     folder, _, key = unquote(url).rpartition("/")
     place = parse(folder)
     if place.user or not key:
-        raise ValueError("it names no folder and file")
+        raise ValueError("it does not name a folder and a file")
     query = {name: values[0] for name, values in parse_qs(given).items()}
     settings: dict[str, Any] = {"url": folder}
-    option = _PLACES.get(place.protocol)
+    option = _SERVERS.get(place.protocol)
     if option in query:
         settings["options"] = {option: query[option]}
     return Location(settings, key, query.get("versionId"))

@@ -1,18 +1,18 @@
-"""SFTP servers, through fsspec's filesystem for them, with what that leaves open: whom to trust, and speed."""
+"""SFTP servers, through fsspec's filesystem for them, with host keys checked and many requests at once."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 from fsspec.implementations.sftp import SFTPFileSystem
-from paramiko.sftp import int64 as _Offset  # noqa: N812  a number that takes eight bytes on the wire
+from paramiko.sftp import int64 as _Offset  # noqa: N812  eight bytes in messages
 
 from storage_plugins import AccessDenied
+from storage_plugins.atomic import expanded
 
 from .errors import refused_write
 from .host import Host
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0  # seconds without a byte
 _PIECE = 1 << 15  # bytes: what every server answers in one message
-_AT_ONCE = 64  # questions on their way, so that a distant server need not wait for each
+_AT_ONCE = 64  # requests sent before the first answer is needed, for distant servers
 _KNOWN = ("/etc/ssh/ssh_known_hosts", "~/.ssh/known_hosts")
 
 
 class SftpHost(Host):
-    """One connection to an SFTP server, which renames a folder at once or not at all."""
+    """One connection to an SFTP server, which renames folders atomically."""
 
     renames = True
 
     def __init__(self, settings: FsspecSettings) -> None:
         place = parse(settings.url)
-        options = {**settings.told(), "host_keys": settings.host_keys}
+        options = {**settings.given(), "host_keys": settings.host_keys}
         if place.port:
             options["port"] = place.port
         if place.user:
@@ -45,9 +45,9 @@ class SftpHost(Host):
         self._protocol = place.protocol
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
-        """Yield a range of a file, with many questions on their way before the first is answered.
+        """Yield a range of a file, with many requests sent before the first is answered.
 
-        paramiko asks so too, but in a thread that shows its troubles to the user.
+        paramiko can do so too, but in a thread that prints its errors.
         """
         ftp, answers, asked = self.fs.ftp, _Answers(), collections.deque[tuple[int, int, int]]()
         with ftp.open(path, "rb") as file:
@@ -63,7 +63,7 @@ class SftpHost(Host):
                 kind, message = answers.pop(number)
                 try:
                     block = message.get_string() if kind == paramiko.sftp.CMD_DATA else ftp._convert_status(message)
-                except EOFError:  # it is shorter than it was
+                except EOFError:  # the file is shorter than it was
                     return
                 if block and len(block) < size:  # as a server may answer
                     file.seek(at + len(block))
@@ -71,7 +71,7 @@ class SftpHost(Host):
                 yield block or b""
 
     def write(self, path: str, blocks: Iterable[bytes]) -> None:
-        """Write a new file, and have it on the server's disk, where the server can."""
+        """Write a new file, and flush it to the server's disk, if the server supports that."""
         with self.fs.ftp.open(path, "wx") as file:
             file.set_pipelined(True)
             held = b""
@@ -79,12 +79,12 @@ class SftpHost(Host):
                 self._write(file, held)
                 held = block
             self._write(file, held[:-1])
-            file.set_pipelined(False)  # so that the last byte waits for the answers to all
+            file.set_pipelined(False)  # so that the last byte waits for all answers
             self._write(file, held[-1:])
             self._flush(file)
 
     def make_folder(self, path: str) -> None:
-        """Make a folder and those that it is in."""
+        """Make a folder and its missing parents."""
         try:
             self.fs.ftp.mkdir(path)
         except FileNotFoundError:
@@ -93,12 +93,12 @@ class SftpHost(Host):
                 raise
             self.make_folder(parent)
             self.make_folder(path)
-        except OSError:  # it has no word of its own for a name that is taken
+        except OSError:  # SFTP has no error of its own for a name that is taken
             if not self.alive() or not self.is_folder(path):
                 raise
 
     def remove(self, folder: str) -> None:
-        """Remove a folder that is nobody's version, if that can be done."""
+        """Remove a folder that is not a version, if possible."""
         with contextlib.suppress(Exception):
             try:
                 self.fs.ftp.rmdir(folder)  # most are empty, or gone
@@ -108,22 +108,22 @@ class SftpHost(Host):
                 super().remove(folder)
 
     def rename(self, folder: str, target: str) -> bool:
-        """Rename by the protocol's own request, which fails where the target is taken."""
+        """Rename with SFTP's own request, which fails if the target exists."""
         try:
             self.fs.ftp.rename(folder, target)
-        except OSError:  # it has no word of its own for that
+        except OSError:  # SFTP has no error of its own for that
             if self.alive() and self.fs.exists(target):
                 return False
             raise
         return True
 
     def alive(self) -> bool:
-        """Whether the connection was not seen to end."""
+        """Whether the connection is open, as far as is known here."""
         transport = self.fs.client.get_transport()
         return transport is not None and transport.is_active()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         with contextlib.suppress(Exception):
             self.fs.client.close()
 
@@ -136,7 +136,7 @@ class SftpHost(Host):
             raise
 
     def _flush(self, file: paramiko.SFTPFile) -> None:
-        """Ask for what fsync does, an extension of OpenSSH's that paramiko has no method for."""
+        """Request an fsync, an extension of OpenSSH that paramiko has no method for."""
         try:
             self.fs.ftp._request(paramiko.sftp.CMD_EXTENDED, "fsync@openssh.com", file.handle)
         except OSError as error:
@@ -145,21 +145,21 @@ class SftpHost(Host):
 
 
 class _Answers(dict[int, tuple[int, Any]]):
-    """Where paramiko puts answers that nobody waits for yet, by the number of their question."""
+    """Where paramiko puts answers that nothing waits for yet, by the number of the request."""
 
     def _async_response(self, kind: int, message: Any, number: int) -> None:
         self[number] = (kind, message)
 
 
 class _Sftp(SFTPFileSystem):  # type: ignore[misc]
-    """fsspec's filesystem, which by itself would trust whatever server answers."""
+    """fsspec's filesystem, which by itself would trust any server."""
 
     def _connect(self) -> None:
         options = {"timeout": _PATIENCE, "banner_timeout": _PATIENCE, "auth_timeout": _PATIENCE, **self.ssh_kwargs}
         policy = _Known() if options.pop("host_keys") == "known" else paramiko.AutoAddPolicy()
         self.client = paramiko.SSHClient()
         try:
-            for path in (Path(name).expanduser() for name in _KNOWN):
+            for path in (expanded(name) for name in _KNOWN):
                 if path.is_file():
                     self.client.load_system_host_keys(str(path))
             self.client.set_missing_host_key_policy(policy)
@@ -177,7 +177,7 @@ class _Sftp(SFTPFileSystem):  # type: ignore[misc]
 
 
 class _Known(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Speaks to nobody who is not in known_hosts."""
+    """Refuses servers that are not in known_hosts."""
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise _stranger(hostname, key, "is not in known_hosts")
@@ -190,6 +190,6 @@ def _stranger(hostname: str, key: paramiko.PKey, why: str, *, known: bool = Fals
     return AccessDenied(
         f"The key of the server {hostname}, {key.get_name()} {key.fingerprint}, {why}: "
         "it may be somebody else's server. Nothing was sent to it",
-        hint=f"Compare the fingerprint with the one its administrators tell you; if it is theirs: "
+        hint=f"Compare the fingerprint with the one its administrators publish; if it is the same: "
         f"{remove}{scan} >> ~/.ssh/known_hosts",
     )

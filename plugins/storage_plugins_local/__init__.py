@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+import os
+from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from pydantic import Field
@@ -16,7 +16,7 @@ from .files import LocalFiles
 class LocalSettings(storage_plugins.StoreSettings):
     """Settings of a ``local`` store."""
 
-    root: storage_plugins.ConfigFolder = Field(description="the folder; made at the first upload")
+    root: storage_plugins.ConfigFolder = Field(description="the folder; created by the first upload")
 
 
 def _locate(uri: str) -> storage_plugins.Location:
@@ -25,9 +25,10 @@ def _locate(uri: str) -> storage_plugins.Location:
         raise ValueError("a file: address begins with three slashes")
     folder, _, key = parts.path.rpartition("/")
     if not folder or not key:
-        raise ValueError("it names no file")
+        raise ValueError("it does not name a file")
     version_id = parse_qs(parts.query).get("versionId", [None])[0]
-    return storage_plugins.Location({"root": str(Path(url2pathname(folder)))}, unquote(key), version_id)
+    root = url2pathname(folder) if os.name == "nt" else os.fsdecode(unquote_to_bytes(folder))  # need not be UTF-8
+    return storage_plugins.Location({"root": root}, unquote(key), version_id)
 
 
 @storage_plugins.hookimpl

@@ -2,8 +2,12 @@
 
 A version is made in a temporary folder beside them and claimed by renaming that folder onto the next
 free number. A rename onto a folder with files in it fails, so that number and content appear at once and
-no two writers get the same number; no lock is taken. These folders are the only truth: ``root/<key>`` is
-a convenience for people, which is written and never read while there are versions.
+no two writers get the same number; no lock is taken.
+
+``root/<key>`` is for people who look into the folder. It is written, and not read while there are versions. It
+shares the version's bytes where that is safe: as a copy-on-write clone where the file system has them, else as a hard
+link if this user cannot write to the version's file. Otherwise (root, and file systems without modes) it is a copy, as
+`cp` over a hard link would destroy the version.
 """
 
 from __future__ import annotations
@@ -14,19 +18,30 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from storage_plugins import AlreadyExists, AssemblyNotFound, Content, FileOperations, Source, Version
-from storage_plugins.atomic import TEMPORARY, disk_errors, sweep, sync_folder, temporary_name
+from storage_plugins.atomic import (
+    TEMPORARY,
+    disk_errors,
+    open_regular,
+    read_small,
+    set_mode,
+    sweep,
+    sync_folder,
+    temporary_name,
+)
 
 _BLOCK = 1 << 20
 _VERSION_ID = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{12})")
 _NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
 _RECORD = "receipt.json"
-_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.ENOTDIR)  # EACCES: what Windows says
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.ENOTDIR)  # EACCES: on Windows
+_CLONE = 0x40049409  # FICLONE of Linux: let a new file share another's blocks until either is changed
 
 
 class LocalFiles(FileOperations):
@@ -46,15 +61,15 @@ class LocalFiles(FileOperations):
 
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Make the next version; its number and its content appear at once."""
-        with disk_errors(f"keep {key} in {self.root}"):
+        with disk_errors(f"store {key} in {self.root}"):
             versions = self._versions_folder(key)
-            versions.mkdir(parents=True, exist_ok=True)
-            sweep(versions)
+            versions.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.root, versions.parent, versions):
+                sweep(folder)
             self._adopt_plain_file(key)
             number = self._claim(key, source.blocks(), metadata, only=1 if if_absent else None)
             if number is None:
                 raise AlreadyExists(f"{key} is in {self.root} already")
-            sweep(self.root)
             self._show(key, number)
         return f"{number}-{source.sha256[:12]}"
 
@@ -71,7 +86,7 @@ class LocalFiles(FileOperations):
         path, version, _ = self._find(key, version_id)
 
         def blocks() -> Iterator[bytes]:
-            with disk_errors(f"read {key} in {self.root}"), path.open("rb") as file:
+            with disk_errors(f"read {key} in {self.root}"), open_regular(path, follow=True) as file:
                 file.seek(start)
                 left = (version.size or 0) - start if stop is None else stop - start
                 while left > 0 and (block := file.read(min(_BLOCK, left))):
@@ -81,12 +96,13 @@ class LocalFiles(FileOperations):
         return Content(version, blocks(), private=False)
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
-        """Return a version's own file: it is never changed, so it is read where it lies.
+        """Return a version's own file, which is never changed.
 
-        None for a file put there by hand, which may be changed at any time.
+        None for a file put there by hand, which may be changed at any time, and in a folder whose name is not
+        UTF-8, as HDF5 opens no file there.
         """
         path, version, plain = self._find(key, version_id)
-        return None if plain else (path, version)
+        return None if plain or not _is_utf8(path) else (path, version)
 
     def _find(self, key: str, version_id: str | None) -> tuple[Path, Version, bool]:
         """Return a version's file, its description, and whether it is one put there by hand."""
@@ -150,7 +166,7 @@ class LocalFiles(FileOperations):
     ) -> int | None:
         """Write a version and give it the next free number; None if ``only`` that one will do and it is taken."""
         versions = self._versions_folder(key)
-        unfinished = temporary_name(versions)
+        unfinished = temporary_name(versions.parent)
         unfinished.mkdir()
         try:
             created = datetime.now(UTC).isoformat()
@@ -158,6 +174,7 @@ class LocalFiles(FileOperations):
             record = json.dumps({**metadata, "created": created}, indent=1).encode()
             _write(unfinished / _RECORD, iter([record]))
             sync_folder(unfinished)
+            versions.mkdir(exist_ok=True)
             while True:
                 number = only or self._next_number(key)
                 if _renamed(unfinished, versions / f"{number:06d}"):
@@ -186,12 +203,12 @@ class LocalFiles(FileOperations):
         self._claim(key, source.blocks(), {"sha1": source.sha1, "sha256": source.sha256}, only=1)
 
     def _show(self, key: str, number: int) -> None:
-        """Let ``root/<key>`` be the newest version's file, for people who look into the folder."""
+        """Put the newest version's file at ``root/<key>``, for people who look into the folder."""
         shown = temporary_name(self.root)
-        with contextlib.suppress(OSError):  # the version stands; the next upload puts this right
+        with contextlib.suppress(OSError):  # the version is stored; the next upload tries this again
             data = self._data(key, number)
             try:
-                _link_or_copy(data, shown)
+                _clone_link_or_copy(data, shown)
                 shown.replace(self.root / key)
             finally:
                 shown.unlink(missing_ok=True)
@@ -200,7 +217,7 @@ class LocalFiles(FileOperations):
         return self.root / ".versions" / key
 
     def _numbers(self, key: str) -> list[int]:
-        """Return the numbers of all versions, newest first; a folder that lost its data is none."""
+        """Return the numbers of all versions, newest first; a folder without its data is not one."""
         names = (path.name for path in _entries(self._versions_folder(key)) if _NUMBER.fullmatch(path.name))
         return sorted((n for n in map(int, names) if self._data(key, n).is_file()), reverse=True)
 
@@ -238,13 +255,42 @@ class LocalFiles(FileOperations):
         )
 
 
-def _link_or_copy(existing: Path, target: Path) -> None:
-    """Give a file a further name, or where the filesystem cannot, make a read-only copy of it."""
+def _clone_link_or_copy(existing: Path, target: Path) -> None:
+    """Make ``target`` a file with the same bytes, such that writing to it does not change ``existing``."""
+    with existing.open("rb") as source, target.open("xb") as file:
+        if _cloned(source.fileno(), file.fileno()):
+            set_mode(file.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
+            return
+    if not os.access(existing, os.W_OK):
+        target.unlink()
+        try:
+            os.link(existing, target)
+        except OSError:
+            target.touch(exist_ok=False)
+        else:
+            return
+    with existing.open("rb") as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, _BLOCK)
+        set_mode(file.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Clone one open file into another, where the file system can."""
     try:
-        os.link(existing, target)
-    except OSError:
-        shutil.copyfile(existing, target)
-        target.chmod(existing.stat().st_mode & 0o777)
+        import fcntl
+
+        fcntl.ioctl(target, _CLONE, source)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # bytes of the name that are not UTF-8 are surrogates in Python
+        return False
+    return True
 
 
 def _renamed(folder: Path, target: Path) -> bool:
@@ -259,13 +305,13 @@ def _renamed(folder: Path, target: Path) -> bool:
 
 
 def _write(path: Path, blocks: Iterator[bytes]) -> None:
-    """Write a durable file that nobody changes any more: read-only, otherwise as the umask says."""
+    """Write a durable file that is not changed any more: read-only, otherwise with the mode by the umask."""
     with path.open("xb") as file:
         for block in blocks:
             file.write(block)
         file.flush()
+        set_mode(file.fileno(), os.fstat(file.fileno()).st_mode & 0o444)
         os.fsync(file.fileno())
-    path.chmod(path.stat().st_mode & 0o444)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -277,7 +323,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_small(path))
     except (OSError, ValueError, RecursionError):
         return {}  # a version without a record is still a version
     return record if isinstance(record, dict) else {}

@@ -380,7 +380,7 @@ class FileTrials(PlainTrials):
     def _elsewhere(self) -> FileStore:
         """Return the store as a machine sees it that has never loaded anything."""
         cache = self._folder / secrets.token_hex(4)
-        return self.store.elsewhere(Cache([cache], own=cache))
+        return self.store.elsewhere(Cache([cache]))
 
     def _expected(self, key: str) -> str:
         """Note that ``key`` may be in the store from now on."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .._user_folders import user_folder
 from ..atomic import expanded
 from ..errors import ConfigError
 
@@ -172,9 +173,7 @@ class Config:
     @classmethod
     def embedded(cls) -> Self:
         """Return the configuration that applies where there is none: a local store in the user's data folder."""
-        import platformdirs
-
-        folder = platformdirs.user_data_path("storage-plugins", appauthor=False)
+        folder = user_folder("data", f"Write a {FILE_NAME}, or set HOME.")
         entry = StoreEntry(
             name="local",
             backend="local",
@@ -257,17 +256,17 @@ class Config:
 
 def find(start: Path | None = None) -> Path | None:
     """Return the ``storage.yaml`` that applies in the folder ``start`` (None: here), or None."""
-    import platformdirs
-
-    here, home = Path(start or ".").absolute(), Path.home().resolve()
+    here, home = Path(start or ".").absolute(), expanded("~").resolve()
     with contextlib.suppress(OSError):  # a folder that may not be looked into ends the search
         for folder in (here, *here.parents):
             if (folder / FILE_NAME).is_file():
                 return folder / FILE_NAME
             if folder.resolve() == home or (folder / ".git").exists():
                 break
-    users = platformdirs.user_config_path("storage-plugins", appauthor=False) / FILE_NAME
-    return users if users.is_file() else None
+    with contextlib.suppress(ConfigError):  # without a home folder there is no such file
+        users = user_folder("config", "Set HOME.") / FILE_NAME
+        return users if users.is_file() else None
+    return None
 
 
 def _receipts_folder(value: object, path: Path | None, folder: Path, fail: Any) -> Path | None:

@@ -1,8 +1,11 @@
-"""Verified files by their hash: the user's cache, and read-only folders of files looked through first.
+"""Verified files by their hash: the user's cache, and read-only folders that are searched as well.
 
-Files lie under ``<2 hex>/<sha256>/<name>`` and appear there only after every byte was hashed.
-Whether a file is still the one that was verified is told by size, mtime and inode, recorded in the
-user's own cache for files in any folder; a file without such a record is hashed on first use.
+Files are stored as ``<2 hex>/<sha256>/<name>``, and appear there only after every byte was hashed. A folder that
+others can write holds a folder for each user: ``shared-<uid>`` for what others may read, and ``private-<uid>``.
+
+A note says that a file was verified, with its size, times and inode, so that it need not be hashed again. Notes are
+written and believed only where this user alone can write, about files that this user alone can change. All other
+files are hashed each time they are used.
 """
 
 from __future__ import annotations
@@ -18,12 +21,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from .._backend.operations import Source
-from .._records import Cached, Digests
-from ..atomic import TEMPORARY, atomic_file, disk_errors, expanded, sweep, sync_folder, temporary_name
+from .._backend.operations import BLOCK
+from .._records import Cached, Digesting, Digests
+from .._user_folders import user_folder
+from ..atomic import (
+    TEMPORARY,
+    disk_errors,
+    expanded,
+    only_ours,
+    open_regular,
+    read_small,
+    set_mode,
+    sweep,
+    sync_folder,
+    temporary_name,
+)
+from ..errors import AccessDenied
 
 _log = logging.getLogger(__name__)
-_PRIVATE = 0o600
+_HINT = "Free some space there, or name another folder in STORAGE_PLUGINS_CACHE."
 
 
 class Cache:
@@ -31,32 +47,35 @@ class Cache:
 
     Args:
         folders: at least one.
-        own: where files go that must not be shared and whose first folder belongs to somebody else.
         brainio: BrainIO's folder (``<sha1>/<file name>``), read only, or None.
     """
 
-    def __init__(self, folders: Sequence[Path], *, own: Path, brainio: Path | None = None) -> None:
+    def __init__(self, folders: Sequence[Path], *, brainio: Path | None = None) -> None:
         if not folders:
             raise ValueError("A cache needs at least one folder")
         self.folders = tuple(folders)
-        self.own = own
         self.brainio = brainio
 
     @classmethod
     def from_environment(cls) -> Cache:
-        """Return the cache that STORAGE_PLUGINS_CACHE and BRAINIO_HOME name, else the user's own."""
-        import platformdirs
+        """Return the cache that STORAGE_PLUGINS_CACHE and BRAINIO_HOME name.
 
-        own = platformdirs.user_cache_path("storage-plugins", appauthor=False)
+        Without STORAGE_PLUGINS_CACHE, it is the user's usual cache folder, and BrainIO's usual folder is read too.
+
+        Raises:
+            ConfigError: no folder is named, and the user has no home folder.
+        """
         named = os.environ.get("STORAGE_PLUGINS_CACHE", "")
         folders = [expanded(folder).absolute() for folder in named.split(os.pathsep) if folder]
-        brainio = expanded(os.environ.get("BRAINIO_HOME") or "~/.brainio").absolute()
-        return cls(folders or [own], own=own, brainio=brainio)
+        brainio = os.environ.get("BRAINIO_HOME") or (None if folders else "~/.brainio")
+        if not folders:
+            folders = [user_folder("cache", "Set STORAGE_PLUGINS_CACHE to a folder, or set HOME.")]
+        return cls(folders, brainio=expanded(brainio).absolute() if brainio else None)
 
     def find(self, name: str, *, sha1: str | None = None, sha256: str | None = None) -> Cached | None:
         """Return a verified file with the hashes given (at least one), from any folder, or None.
 
-        ``name`` is preferred where the same bytes were kept under several file names.
+        ``name`` is preferred where the same bytes are stored under several file names.
         """
         for path in self._candidates(name, sha1, sha256):
             found = self._verified(path)
@@ -69,27 +88,30 @@ class Cache:
         return None
 
     def verify(self, path: Path) -> Cached:
-        """Return ``path`` with the hashes of its bytes, read now unless it is as it was last time."""
-        status = path.stat()
-        state = [status.st_size, status.st_mtime_ns, status.st_ino]
-        note = self._note(path)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            known = json.loads(note.read_bytes())
-            if known["path"] == str(path) and known["state"] == state:
-                return Cached(path, Digests(known["sha1"], known["sha256"], status.st_size))
-        digests = Source.of(path).digests
-        self._remember(path, state, digests)
+        """Return ``path`` with the hashes of its bytes, read now unless a note has them.
+
+        Raises:
+            OSError: it cannot be read, or it is a link in a folder that others can write.
+        """
+        ours = _is_ours(path.parent)
+        with open_regular(path, follow=ours) as file:
+            status = os.fstat(file.fileno())
+            lasting = ours and only_ours(status)
+            noted = self._noted(path, status) if lasting else None
+            if noted is not None:
+                return Cached(path, noted)
+            digests = _digests(file)
+            if lasting and _state(os.fstat(file.fileno())) == _state(status):
+                self._remember(path, status, digests)
         return Cached(path, digests)
 
     @contextlib.contextmanager
-    def incoming(self, *, private: bool = True) -> Iterator[tuple[BinaryIO, Path]]:
+    def incoming(self) -> Iterator[tuple[BinaryIO, Path]]:
         """Give out a new file to download to, removed on leaving the block unless it was adopted."""
-        folder = self._writable(private)
-        with disk_errors("write to the cache"):
-            folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors("write to the cache", hint=_HINT):
+            folder = self._made(private=True)
             sweep(folder)
-            path = temporary_name(folder)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _PRIVATE)
+            descriptor, path = _new_file(folder)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 yield cast(BinaryIO, file), path
@@ -101,54 +123,49 @@ class Cache:
 
         ``private`` files are readable by their owner only.
         """
-        folder = self._writable(private)
-        target = self._place(folder, digests.sha256) / name
-        with disk_errors("write to the cache"):
+        with disk_errors("write to the cache", hint=_HINT):
+            folder = self._made(private)
+            target = self._place(folder, digests.sha256) / name
+            if not private:
+                set_mode(file.fileno(), _default_mode(folder))
             os.fsync(file.fileno())
             file.close()  # before the rename, which Windows refuses for an open file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if folder != path.parent:
-                path = _copied(path, folder)
-            path.chmod(_PRIVATE if private else _default_mode(folder))
+            _make_folder(target.parent, 0o755)
             path.replace(target)
             sync_folder(target.parent)
-            by_sha1 = self._sha1_note(folder, digests.sha1)
-            by_sha1.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(by_sha1, durable=False) as note:
-                note.write(digests.sha256.encode())
-        status = target.stat()
-        self._remember(target, [status.st_size, status.st_mtime_ns, status.st_ino], digests)
+            status = target.lstat()
+            self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode())
+        self._remember(target, status, digests)
         return Cached(target, digests)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give out an empty folder of this user alone, removed with all that is in it on leaving the block."""
-        folder = self._writable(private=True)
-        with disk_errors("write to the cache"):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Give out an empty folder for this user alone, removed with its content on leaving the block."""
+        with disk_errors("write to the cache", hint=_HINT):
+            folder = self._made(private=True)
             sweep(folder)
-            place = temporary_name(folder)
-            place.mkdir(mode=0o700)
+            scratch = temporary_name(folder)
+            scratch.mkdir(mode=0o700)
         try:
-            yield place
+            yield scratch
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def made_once(
         self, file: Cached, kind: str, is_whole: Callable[[Path], bool], make: Callable[[Path], None]
     ) -> Path:
         """Return the folder that ``make`` filled from a verified file: once, whole or not at all, for this user alone.
 
-        ``is_whole`` tells whether a folder that was made earlier is there and still has everything.
+        ``is_whole`` returns whether an existing folder still has all its files.
         """
-        folder = self._writable(True) / kind / file.digests.sha256
+        folder = self._home(private=True) / kind / file.digests.sha256
         if is_whole(folder):
             return folder
-        with self.scratch() as scratch, disk_errors("write to the cache"):
+        with self.scratch() as scratch, disk_errors("write to the cache", hint=_HINT):
             made = scratch / "made"
             made.mkdir(mode=0o700)
             make(made)
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder.parent, 0o700)
             if not is_whole(folder):  # another process may have been first by now
                 with contextlib.suppress(FileNotFoundError):
                     folder.rename(scratch / "spoilt")
@@ -159,16 +176,25 @@ class Cache:
                         raise
         return folder
 
+    # reading
+
     def _candidates(self, name: str, sha1: str | None, sha256: str | None) -> Iterator[Path]:
-        for folder in dict.fromkeys((*self.folders, self.own)):
+        for folder in self._searched():
             of_sha1 = sha256
             if of_sha1 is None and sha1 is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    of_sha1 = self._sha1_note(folder, sha1).read_text("ascii").strip()
+                    of_sha1 = read_small(self._sha1_note(folder, sha1)).decode("ascii").strip()
             if of_sha1 is not None and len(of_sha1) == 64 and of_sha1.isalnum():
                 yield from _files(self._place(folder, of_sha1), name)
         if self.brainio is not None and sha1 is not None:
             yield from _files(self.brainio / sha1, name)
+
+    def _searched(self) -> Iterator[Path]:
+        for folder in self.folders:
+            yield folder
+            if not _is_ours(folder):
+                yield _private(folder)
+                yield from sorted(folder.glob("shared-*"))
 
     def _verified(self, path: Path) -> Cached | None:
         try:
@@ -178,27 +204,72 @@ class Cache:
             return None
 
     def _discard(self, path: Path, digests: Digests) -> None:
-        """Take a file out of the cache that has other bytes than its name says."""
+        """Delete a file of this user's cache that has other bytes than its name says."""
         _log.warning("The cached file %s was changed (its sha256 is now %s); it is not used", path, digests.sha256)
-        if any(path.is_relative_to(folder) for folder in (self.folders[0], self.own)):
+        if any(path.is_relative_to(self._home(private)) for private in (True, False)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _remember(self, path: Path, state: Sequence[int], digests: Digests) -> None:
-        """Note what was verified, so that the next use need not read it all; only a convenience."""
+    # notes
+
+    def _noted(self, path: Path, status: os.stat_result) -> Digests | None:
+        """Return what the note on a file says, None if there is none that can be believed."""
         note = self._note(path)
-        entry = {"path": str(path), "state": state, "sha1": digests.sha1, "sha256": digests.sha256}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            if not (_is_ours(note.parent) and _is_ours(note.parent.parent)):
+                return None
+            known = json.loads(read_small(note))
+            if known["path"] == os.fspath(path) and known["state"] == _state(status):
+                return Digests(known["sha1"], known["sha256"], status.st_size)
+        return None
+
+    def _remember(self, path: Path, status: os.stat_result, digests: Digests) -> None:
+        """Write a note, so that the next use need not read the whole file; failing to is harmless."""
+        entry = {"path": os.fspath(path), "state": _state(status), "sha1": digests.sha1, "sha256": digests.sha256}
         with contextlib.suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(note, durable=False) as file:
-                file.write(json.dumps(entry).encode())
+            self._write_note(self._made(private=True), self._note(path), json.dumps(entry).encode())
 
     def _note(self, path: Path) -> Path:
-        # in a folder that is the user's own: another's word that a file was verified is worth nothing
-        return self._writable(True) / "verified" / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()
+        return self._home(private=True) / "verified" / f"{name}.json"
 
-    def _writable(self, private: bool) -> Path:
-        return self.folders[0] if not private or _is_own(self.folders[0]) else self.own
+    @staticmethod
+    def _write_note(folder: Path, note: Path, content: bytes) -> None:
+        """Write a note that may be lost in a power failure; its temporary file is in ``folder``, which is swept."""
+        _make_folder(note.parent, 0o755)
+        descriptor, path = _new_file(folder)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                file.write(content)
+            path.replace(note)
+        finally:
+            path.unlink(missing_ok=True)
+
+    # where this user's files are
+
+    def _home(self, private: bool) -> Path:
+        """Return where files of this user are stored: the first folder, or one of the user's own in it."""
+        folder = self.folders[0]
+        if _is_ours(folder) or not folder.exists():
+            return folder
+        return _private(folder) if private else folder / f"shared-{_user()}"
+
+    def _made(self, private: bool) -> Path:
+        """Return `_home`, made if it is not there.
+
+        Raises:
+            AccessDenied: somebody else made it.
+        """
+        home = self._home(private)
+        _make_folder(home, 0o700 if private or home == self.folders[0] else 0o755)
+        if home != self.folders[0]:
+            status = home.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, _user()):
+                raise AccessDenied(
+                    f"Cannot write to the cache: {home} is a link, or belongs to another user",
+                    hint="Have it removed, or name another folder in STORAGE_PLUGINS_CACHE.",
+                )
+        return home
 
     @staticmethod
     def _place(folder: Path, sha256: str) -> Path:
@@ -209,40 +280,66 @@ class Cache:
         return folder / "sha1" / sha1[:2] / sha1
 
 
+def _user() -> int:
+    return 0 if os.name == "nt" else os.geteuid()
+
+
+def _private(folder: Path) -> Path:
+    return folder / f"private-{_user()}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody but this user, and root, can write in ``folder``."""
+    try:
+        return only_ours(folder.stat())
+    except OSError:
+        return False
+
+
+def _state(status: os.stat_result) -> list[int]:
+    """Return what differs if a file was changed or replaced. Nobody but root can set the last, its ctime."""
+    return [status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, status.st_ctime_ns]
+
+
+def _digests(file: BinaryIO) -> Digests:
+    digesting = Digesting()
+    while block := file.read(BLOCK):
+        digesting.update(block)
+    return digesting.digests()
+
+
 def _files(folder: Path, name: str) -> Iterable[Path]:
     """Return the files in ``folder``, the one called ``name`` first."""
     try:
-        paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(TEMPORARY)]
+        paths = [path for path in folder.iterdir() if not path.name.startswith(TEMPORARY)]
     except OSError:
         return []
     return sorted(paths, key=lambda path: (path.name != name, path.name))
 
 
-def _copied(path: Path, folder: Path) -> Path:
-    """Copy a file into another folder, under a temporary name, and return it there."""
-    copy = temporary_name(folder)
+def _make_folder(folder: Path, mode: int) -> None:
+    """Make a folder, and the parents that are missing, each with ``mode``."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent, mode)
     try:
-        return Path(shutil.copyfile(path, copy))
-    except BaseException:
-        copy.unlink(missing_ok=True)
-        raise
+        folder.mkdir(mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
 
 
-def _is_own(folder: Path) -> bool:
-    """Whether ``folder``, or the nearest parent that exists, belongs to this user."""
-    if os.name == "nt":
-        return True
-    for place in (folder, *folder.parents):
-        with contextlib.suppress(OSError):
-            return place.stat().st_uid == os.geteuid()
-    return False
+def _new_file(folder: Path, mode: int = 0o600) -> tuple[int, Path]:
+    """Make an empty file under a temporary name; return its descriptor, open for writing, and its path."""
+    path = temporary_name(folder)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode), path
 
 
 def _default_mode(folder: Path) -> int:
     """Return the mode of a new file in ``folder``. Asking for the umask would change it for other threads."""
-    probe = temporary_name(folder)
+    descriptor, path = _new_file(folder, 0o666)
     try:
-        probe.touch(0o666)
-        return stat.S_IMODE(probe.stat().st_mode)
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:
-        probe.unlink(missing_ok=True)
+        os.close(descriptor)
+        path.unlink(missing_ok=True)

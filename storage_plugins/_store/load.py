@@ -352,7 +352,7 @@ class Loader:
             return not held
 
         shared = self._parts.settings.cache == "shared"
-        with self._cache.incoming(private=not shared) as (sink, path):
+        with self._cache.incoming() as (sink, path):
             got = self._host.download(
                 *place, sink, pin=pin, certain=certain, wanted=wanted, progress=self._parts.reporting(key)
             )
