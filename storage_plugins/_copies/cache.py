@@ -247,6 +247,10 @@ class Cache:
 
     # where this user's files are
 
+    def written_to(self) -> list[Path]:
+        """Return the folders in which files of this user are stored."""
+        return list(dict.fromkeys((self._home(private=True), self._home(private=False))))
+
     def _home(self, private: bool) -> Path:
         """Return where files of this user are stored: the first folder, or one of the user's own in it."""
         folder = self.folders[0]

@@ -48,7 +48,7 @@ def entries(cache: Cache) -> list[CacheEntry]:
     """Return what the cache holds in the folders that it writes to, used last first."""
     found = [
         entry
-        for root in _written_to(cache)
+        for root in cache.written_to()
         for folder in root.glob("*/*")
         if _SHA256.fullmatch(folder.name)
         and folder.is_dir()
@@ -98,10 +98,6 @@ def clear(cache: Cache) -> list[CacheEntry]:
     return _remove(cache, entries(cache))
 
 
-def _written_to(cache: Cache) -> list[Path]:
-    return list(dict.fromkeys((cache.folders[0], cache.own)))
-
-
 def _entry(folder: Path) -> Iterator[CacheEntry]:
     """Yield the entry of a folder, unless it disappears meanwhile or is empty."""
     with contextlib.suppress(FileNotFoundError):
@@ -133,7 +129,7 @@ def _remove(cache: Cache, unwanted: Iterable[CacheEntry]) -> list[CacheEntry]:
 
 def _forget(cache: Cache) -> None:
     """Remove the notes about files that are not there any more."""
-    for root in _written_to(cache):
+    for root in cache.written_to():
         left = {path.name for path in root.glob("??/*")}
         for note in root.glob("sha1/*/*"):
             with contextlib.suppress(OSError, ValueError):
