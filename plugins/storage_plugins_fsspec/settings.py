@@ -56,6 +56,21 @@ _OURS = (
 )
 
 
+# protocols whose addresses name no server: it is the service's own
+_CLOUDS = ("abfs", "abfss", "adl", "az", "box", "dropbox", "gcs", "gdrive", "gs", "hf", "memory", "oss")
+_NAMES_SERVER = re.compile(r"host|ur[li]|endpoint|prox|server|address|domain|connection", re.I)
+
+
+def _addresses(options: Any, name: str = "") -> list[str]:
+    """Return the texts among options that name a server."""
+    if isinstance(options, dict):
+        return [found for key, value in options.items() for found in _addresses(value, str(key))]
+    if isinstance(options, list | tuple):
+        return [found for value in options for found in _addresses(value, name)]
+    is_address = isinstance(options, str) and ("://" in options or _NAMES_SERVER.search(name))
+    return [options] if is_address else []
+
+
 class Url(NamedTuple):
     """A place: ``user`` and ``port`` are kept apart where the protocol has such."""
 
@@ -142,11 +157,31 @@ class FsspecSettings(StoreSettings):
             raise ValueError("host_keys: is for sftp:// addresses only")
         if place.protocol == "sftp" and "port" in self.options:
             raise ValueError("the port belongs into url:, as in sftp://host:2222/srv/data")
-        if self.secrets and any(_IN_THE_CLEAR.match(str(option)) for option in self.options.values()):
+        if (
+            self.secrets
+            and not self.allow_unencrypted
+            and any(_IN_THE_CLEAR.match(str(option)) for option in self.options.values())
+        ):
             raise ValueError("a secret would be sent in the clear: write https:// under options:")
         if twice := self.options.keys() & self.secrets.keys():
             raise ValueError(f"{min(twice)} stands in options: and in secrets:")
         return self
+
+    def credential_hosts(self) -> list[str]:
+        """Return the server in ``url:``, unless it is a cloud's own, and servers in ``options:``."""
+        place = parse(self.url)
+        port = f":{place.port}" if place.port else ""
+        host = f"[{place.host}]" if ":" in place.host else place.host
+        named = [] if place.protocol in (*_CLOUDS, *WEBDAV) else [f"{place.protocol}://{host}{port}"]
+        return [*named, *_addresses(self.options)]
+
+    def implicit_credentials(self) -> str | None:
+        """Return what fsspec finds itself. A known SFTP server proves its identity and gets no secret."""
+        protocol = parse(self.url).protocol
+        if protocol in SFTP:
+            trusting = self.host_keys == "any" or any(name.startswith("gss") for name in self.options)
+            return "your SSH sign-in" if trusting else None
+        return None if protocol in ("ftp", "memory", *WEBDAV) else f"the credentials that fsspec finds for {protocol}"
 
     def told(self) -> dict[str, Any]:
         """Return what the filesystem is to be told: options, and secrets in the clear."""

@@ -61,6 +61,10 @@ class OsfSettings(StoreSettings):
             raise ValueError("is not https://, and a token would be sent in the clear")
         return value.rstrip("/") + "/"
 
+    def credential_hosts(self) -> list[str]:
+        """Return the API, if it is not osf.io's."""
+        return [] if self.api_url == _API else [self.api_url]
+
     def __getstate__(self) -> dict[Any, Any]:
         """Leave the secrets out of a pickle."""
         state = super().__getstate__()

@@ -66,6 +66,14 @@ class S3Settings(StoreSettings):
         """The bucket without a folder."""
         return self.bucket.partition("/")[0]
 
+    def credential_hosts(self) -> list[str]:
+        """Return the server in these settings; one in the user's own AWS configuration is not asked about."""
+        return [self.endpoint_url] if self.endpoint_url and self.anonymous != "always" else []
+
+    def implicit_credentials(self) -> str:
+        """Return what signs the requests, with the session token that they carry."""
+        return "AWS credentials"
+
     @property
     def folder(self) -> str:
         """What every key begins with: empty, or ending in ``/``."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import __version__, errors
+from ._trust import asking, trust
 from .checking import check
 from .exit_codes import INTERRUPTED, exit_code
 from .mirroring import mirror
@@ -31,7 +32,7 @@ def main() -> None:
     """Run the command line and exit with a code that says what kind of thing went wrong."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
-        code = cli(standalone_mode=False) or 0
+        code = asking(lambda: cli(standalone_mode=False)) or 0
     except errors.StorageError as error:
         click.echo(f"Error: {error}", err=True)
         code = exit_code(error)
@@ -58,6 +59,7 @@ cli.add_command(mirror)
 cli.add_command(new_backend)
 cli.add_command(receipts)
 cli.add_command(schema)
+cli.add_command(trust)
 
 
 def _store_options(command: Command) -> Command:

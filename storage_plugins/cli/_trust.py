@@ -1,0 +1,99 @@
+"""What a storage.yaml sends where, and the user's word that it may: ``trust``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .._config.trust import Sending
+
+T = TypeVar("T")
+
+
+@click.command(epilog="\b\nExample:\n  storage-plugins trust storage.yaml")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def trust(file: Path | None, as_json: bool) -> None:
+    """Allow a storage.yaml to send credentials to the servers in it.
+
+    FILE is the storage.yaml that is found here by default. What its stores send to servers other than their
+    backend's own is shown and remembered; on a terminal you are asked first. If the servers or the variables in the
+    file change, you are asked again.
+    """
+    from .._config.finding import find
+
+    path = file or find()
+    if path is None:
+        raise ConfigError("There is no storage.yaml here", hint="Name the file: storage-plugins trust FILE")
+    sendings, problems = _read(path)
+    if as_json:
+        rows = [sending._asdict() for sending in sendings]
+        click.echo(json.dumps({"file": str(path.absolute()), "sends": rows, "problems": problems}, indent=2))
+    else:
+        _show(path, sendings, problems)
+    if sendings and not as_json and _on_terminal():
+        click.confirm("Allow this?", abort=True, err=True)
+    _remember(path, sendings)
+    if sendings and not as_json:
+        click.echo(f"Trusted: {path}")
+
+
+def asking(run: Callable[[], T]) -> T:
+    """Run a command; on a terminal, ask about the storage.yaml that it found and is not trusted, and run it again."""
+    from .._config.trust import Untrusted
+
+    try:
+        return run()
+    except Untrusted as error:
+        if not _on_terminal():
+            raise
+        sendings, problems = _read(error.path)
+        _show(error.path, sendings, problems, err=True)
+        if not click.confirm("Allow this?", err=True):
+            raise
+        _remember(error.path, sendings)
+    return run()
+
+
+def _read(path: Path) -> tuple[list[Sending], dict[str, str]]:
+    from .._config.config import Config
+    from .._config.finding import why_unsafe
+    from .._config.trust import sendings_in
+    from ..atomic import disk_errors
+
+    config = Config.open(path)
+    with disk_errors(f"read {path}"):
+        reason = why_unsafe(path)
+    if reason is not None:
+        raise ConfigError(f"{path} cannot be trusted: {reason}", hint=f"Use it by its name: -c {path}")
+    return sendings_in(config)
+
+
+def _remember(path: Path, sendings: list[Sending]) -> None:
+    from .._config.trust import remember
+
+    remember(path, sendings)
+
+
+def _show(path: Path, sendings: list[Sending], problems: dict[str, str], *, err: bool = False) -> None:
+    if not sendings:
+        click.echo(f"{path} sends no credentials to servers other than its backends' own.", err=err)
+    else:
+        click.echo(f"{path} sends:", err=err)
+    for store, setting, secret, host in sendings:
+        where = f"store {store!r}, {setting}" if setting else f"store {store!r}"
+        click.echo(f"  {secret} to {host}  ({where})", err=err)
+    for store, problem in problems.items():
+        click.echo(f"  store {store!r} was not looked at: {problem}", err=err)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
