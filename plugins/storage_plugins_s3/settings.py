@@ -68,7 +68,9 @@ class S3Settings(StoreSettings):
 
     def credential_hosts(self) -> list[str]:
         """Return the server in these settings; one in the user's own AWS configuration is not asked about."""
-        return [self.endpoint_url] if self.endpoint_url and self.anonymous != "always" else []
+        own = self.model_copy(update={"endpoint_url": None}).endpoint
+        stranger = self.endpoint_url and self.endpoint_url != own and self.anonymous != "always"
+        return [self.endpoint_url] if self.endpoint_url and stranger else []
 
     def implicit_credentials(self) -> str:
         """Return what signs the requests, with the session token that they carry."""

@@ -106,7 +106,7 @@ _TOP: dict[str, Any] = {
         "default": {"type": ["string", "null"], "description": "name of the store that is used if none is named"},
         "receipts": {
             "type": ["boolean", "string", "null"],
-            "description": "where receipts are written: true (default), in receipts/ beside this file; false; or a folder",
+            "description": "where receipts go: true (default): receipts/ beside this file; false: nowhere; or a folder",
         },
         "stores": {
             "type": "object",
