@@ -16,18 +16,18 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*|")
 
 
 def check_identifier(identifier: object) -> str:
-    """Return ``identifier`` if it is one, else raise InvalidIdentifier saying what is wrong."""
+    """Return ``identifier`` if it is valid, otherwise raise InvalidIdentifier."""
     if not isinstance(identifier, str):
-        raise InvalidIdentifier(f"An identifier is a str, not {type(identifier).__name__}")
+        raise InvalidIdentifier(f"An identifier must be a str, got {type(identifier).__name__}")
     return _check(identifier, "identifier", MAX_IDENTIFIER)
 
 
 def check_file_name(name: object) -> str:
-    """Return ``name`` if a file of any kind may be kept under it, else raise InvalidIdentifier."""
+    """Return ``name`` if a file of any kind may have it, otherwise raise InvalidIdentifier."""
     if not isinstance(name, str):
-        raise InvalidIdentifier(f"A file's name is a str, not {type(name).__name__}")
+        raise InvalidIdentifier(f"A file name must be a str, got {type(name).__name__}")
     if name.endswith("."):
-        raise InvalidIdentifier(f"{name!r} ends in a dot, which Windows drops from a file's name")
+        raise InvalidIdentifier(f"{name!r} ends in a dot, which Windows removes from file names")
     return _check(name, "file name", MAX_FILE_NAME)
 
 
@@ -50,7 +50,7 @@ def _check(name: str, what: str, limit: int) -> str:
     if not name:
         raise InvalidIdentifier(f"The {what} is empty")
     if len(name) > limit:
-        raise InvalidIdentifier(f"The {what} {name[:40]!r}… has {len(name)} characters; at most {limit} fit")
+        raise InvalidIdentifier(f"The {what} {name[:40]!r}… has {len(name)} characters; the maximum is {limit}")
     if not _NAME.fullmatch(name):
         raise InvalidIdentifier(
             f"{name!r} cannot be an {what}" if what == "identifier" else f"{name!r} cannot be a {what}",

@@ -1,14 +1,30 @@
 """The errors of this package: one tree, grouped by what a caller would do about them.
 
 Each error is also the builtin that a caller without knowledge of this package would catch, so
-``except FileNotFoundError`` works. ``hint`` says what to do; it is part of the message.
+``except FileNotFoundError`` works. ``hint`` says what to do; it is part of the message::
+
+    StorageError
+      AssemblyNotFound       FileNotFoundError    check the name, the version or the store
+      AccessDenied           PermissionError      ask for access
+      IntegrityError                              load another copy
+      AlreadyExists          FileExistsError      choose another name, or replace
+        IdentifierCollision  and InvalidIdentifier
+      QuotaExceeded          OSError              free some space
+      StoreUnavailable       ConnectionError      try again later
+        RateLimited                               after ``retry_after`` seconds
+      InvalidIdentifier      ValueError           correct the name
+      InvalidPin             ValueError           correct the hash or the version id
+      EncodingError          TypeError            change the assembly
+      NotSupported           NotImplementedError  use another kind of store
+      ConfigError            ValueError           correct storage.yaml
+      PluginError                                 install or update a backend
 """
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Anything that went wrong between an assembly and the place where it is kept.
+    """The base of all errors of this package.
 
     ``hint`` is one sentence that says what to do about it, or None.
     """
@@ -34,7 +50,7 @@ def _rebuild(cls: type[StorageError], message: str, hint: str | None, state: dic
 
 
 class AssemblyNotFound(StorageError, FileNotFoundError):
-    """The store can be reached and holds nothing of that name, version or hash."""
+    """The store was reached, and has nothing with that name, version or hash."""
 
 
 class AccessDenied(StorageError, PermissionError):
@@ -42,25 +58,25 @@ class AccessDenied(StorageError, PermissionError):
 
 
 class IntegrityError(StorageError):
-    """Bytes are not the ones they should be. Nothing of them was kept under the wanted name."""
+    """The bytes are not the expected ones. None of them were stored or returned under the requested name."""
 
 
 class AlreadyExists(StorageError, FileExistsError):
-    """Something else is already there, and it was left as it is."""
+    """The name is taken by something else, which was not changed."""
 
 
 class QuotaExceeded(StorageError, OSError):
-    """No room: a full disk, a quota, or a file over the host's size limit."""
+    """Not enough space: a full disk, a quota, or a file over the host's size limit."""
 
 
 class StoreUnavailable(StorageError, ConnectionError):
-    """The store cannot be reached, or does not answer as it should, for now."""
+    """The store cannot be reached at the moment, or does not answer as it should."""
 
 
 class RateLimited(StoreUnavailable):
     """The host asks to slow down.
 
-    ``retry_after`` is how long it wants us to wait, in seconds, or None where it does not say.
+    ``retry_after`` is how long to wait, in seconds, or None where the host does not say.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
@@ -77,15 +93,15 @@ class IdentifierCollision(AlreadyExists, InvalidIdentifier):
 
 
 class InvalidPin(StorageError, ValueError):
-    """A hash that is no hash, or a version id that names different bytes in two stores."""
+    """An invalid hash, or an ambiguous version id: one that names different bytes in two stores."""
 
 
 class EncodingError(StorageError, TypeError):
-    """An assembly that the file format cannot carry unchanged, or a file that is no assembly."""
+    """An assembly that the file format cannot store unchanged, or a file that is not an assembly."""
 
 
 class NotSupported(StorageError, NotImplementedError):
-    """Not something this kind of store can do."""
+    """Something that this kind of store cannot do."""
 
 
 class ConfigError(StorageError, ValueError):

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from storage_plugins.testing.assemblies import OTHERS, with_index
-from storage_plugins.testing.comparison import index_differences
+from storage_plugins.testing._assemblies import OTHERS, with_index
+from storage_plugins.testing._comparison import index_differences
 
 
 def changes(assembly: xr.DataArray, place: int) -> Iterator[tuple[str, xr.DataArray]]:

@@ -48,7 +48,7 @@ from osf_server import Fault, OSFServer
 
 from storage_plugins import Receipt, StorageError, codec, mirror, open_store
 from storage_plugins._copies.cache import Cache
-from storage_plugins.testing.comparison import differences
+from storage_plugins.testing._comparison import differences
 
 Held = dict[str, list[tuple[str, bytes]]]  # of each key its versions, oldest first: id and bytes
 STEPS = 30

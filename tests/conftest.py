@@ -4,9 +4,12 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import xarray as xr
@@ -21,7 +24,7 @@ import storage_plugins
 from storage_plugins._config.config import StoreEntry
 from storage_plugins._copies.cache import Cache
 from storage_plugins._store.file_store import FileStore
-from storage_plugins.testing.assemblies import make_assembly
+from storage_plugins.testing._assemblies import make_assembly
 
 _numbers = itertools.count()
 
@@ -270,3 +273,54 @@ def open_lab(tmp_path: Path, bucket: str, endpoint: str) -> Callable[..., FileSt
         return store
 
     return open_lab
+
+
+# the command line
+
+
+class Done(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process."""
+
+    from storage_plugins.cli._main import run as run_command
+
+    def run(*command, code=0):
+        capsys.readouterr()
+        got = run_command([str(word) for word in command])
+        done = Done(*capsys.readouterr())
+        assert got == code, done
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def run_process():
+    """Run a command in a process of its own, as users do."""
+
+    def run_process(*command, code=0, **options):
+        done = subprocess.run(
+            [sys.executable, "-m", "storage_plugins", *map(str, command)], capture_output=True, text=True, **options
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run_process
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Three files with different assemblies, a.nc, b.nc and c.nc, and a local store."""
+    write_yaml(Path(), {"backend": "local", "root": "./lab"})
+    for number, name in enumerate("abc"):
+        make_assembly(number).reset_index(["presentation", "neuroid"]).to_netcdf(f"{name}.nc", engine="netcdf4")
+    return [f"{name}.nc" for name in "abc"]

@@ -8,7 +8,7 @@ import pytest
 import storage_plugins
 from storage_plugins import EncodingError, IntegrityError, NotSupported, StorageError
 from storage_plugins.testing import Host, StoreTests
-from storage_plugins.testing.assemblies import make_assembly
+from storage_plugins.testing._assemblies import make_assembly
 
 
 class SQLiteHost(Host):

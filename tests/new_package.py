@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from storage_plugins.cli.commands import cli
+from storage_plugins.cli import cli
 
 GUIDE = Path(__file__).parent.parent / "docs" / "write-a-backend.md"
 MODULE = "storage_plugins_dict"

@@ -112,4 +112,4 @@ def test_the_functions_for_new_code_do_what_is_said(tmp_path):
     names = {"assembly": NeuroidAssembly(make_assembly())}
     exec(compile(block, str(DOCUMENT), "exec"), names)
     assert fetch.resolve_assembly_class("NeuroidAssembly") is NeuroidAssembly
-    assert names["told"]["VersionId"].startswith("1-")
+    assert names["uploaded"]["VersionId"].startswith("1-")

@@ -12,23 +12,10 @@ import xarray as xr
 from conftest import make_assembly, write_yaml
 
 import storage_plugins
-from storage_plugins.cli.exit_codes import OTHER, exit_code
+from storage_plugins.cli._exit_codes import OTHER, exit_code
 
 # what the command line adds is the same over each
 on_one_backend = pytest.mark.parametrize("yaml_file", ["local"], indirect=True)
-
-
-@pytest.fixture
-def run(tmp_path):
-    def run(*command, code=0, **options):
-        done = subprocess.run(
-            [sys.executable, "-m", "storage_plugins", *map(str, command)], capture_output=True, text=True, **options
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
 
 
 @pytest.fixture
@@ -68,8 +55,8 @@ def test_other_files_by_command_line(run, yaml_file, tmp_path):
     assert (tmp_path / "copy.csv").read_text() == "a,b\n"
 
 
-def test_the_demo_works_twice_in_an_empty_home(run, home):
-    first, second = run("demo"), run("demo")
+def test_the_demo_works_twice_in_an_empty_home(run_process, home):
+    first, second = run_process("demo"), run_process("demo")
     assert "verified, and identical" in first.stdout
     for done in (first, second):
         assert "stored on this computer only" in done.stderr
@@ -104,7 +91,7 @@ def test_stores_lists_all_and_what_is_wrong(run, tmp_path):
 
 
 def test_without_a_yaml_file_stores_says_so(run):
-    assert "no storage.yaml found" in run("stores").stdout
+    assert "No storage.yaml was found from" in run("stores").stdout
 
 
 def test_backends_are_listed_with_who_brought_them(run):
@@ -162,12 +149,12 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(run, yaml_file, tmp_pa
 
 def test_starting_up_loads_nothing_heavy():
     code = (
-        "import sys, storage_plugins; light = set(sys.modules); import storage_plugins.cli; "
+        "import sys; from storage_plugins.cli._main import run; assert run(['--help']) == run(['ls', '--help']) == 0; "
         "print([m for m in ('xarray', 'numpy', 'pandas', 'netCDF4', 's3fs', 'boto3', 'botocore', 'fsspec', 'pydantic')"
         " if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.endswith("\n[]\n")
 
 
 def test_opening_a_store_loads_no_sdk(tmp_path):
@@ -226,3 +213,93 @@ def test_what_each_host_promises(run, new_bucket, endpoint, tmp_path):
     assert "changed bytes are refused" in unversioned
     assert "may be lost" in unversioned
     assert "cannot be asked" in told(**s3, bucket="nobody-made-this")
+
+
+# names
+
+
+def test_near_names_are_suggested(run, several):
+    run("upload", "a.nc", "Lab2026.rates")
+    Path("stimuli.zip").write_text("zip")
+    run("upload", "stimuli.zip")
+    for command in ("load", "versions", "publish", "unpublish", "share"):
+        if command in ("load", "versions"):
+            assert "Did you mean Lab2026.rates?" in run(command, "lab2026.rate", code=3).stderr
+    assert "Did you mean stimuli.zip?" in run("fetch", "stimulis.zip", code=3).stderr
+    assert "Did you mean" not in run("load", "Pereira2018", code=3).stderr
+
+
+def test_outside_a_project_errors_say_that_no_storage_yaml_was_found(run, tmp_path):
+    for words, code in (
+        (("load", "X"), 3),
+        (("fetch", "x.zip"), 3),
+        (("versions", "X"), 3),
+        (("ls", "-s", "lab"), 9),
+        (("check", "lab"), 9),
+        (("mirror", "lab", "ours"), 9),
+    ):
+        assert f"No storage.yaml was found from {tmp_path / 'here'} upwards" in run(*words, code=code).stderr, words
+    assert "No storage.yaml was found from" in run("ls").stderr
+    write_yaml(Path(), {"backend": "local", "root": "./lab"})
+    assert run("ls").stdout == ""
+    assert "lab is empty.\n" in run("ls").stderr
+    assert "No storage.yaml" not in run("load", "X", code=3).stderr
+
+
+def test_other_files_have_versions_too_and_links(run, bucket, endpoint, tmp_path):
+    s3 = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint, "publish_by": "acl"}
+    where = ("--config", write_yaml(tmp_path, s3))
+    file = Path("stimulus_hvm.zip")
+    receipts = []
+    for data in ("old", "new"):
+        file.write_text(data)
+        receipts.append(json.loads(run("upload", file, *where, "--json").stdout))
+    old, new = receipts
+    found = json.loads(run("versions", file, *where, "--json").stdout)
+    assert [version["version_id"] for version in found] == [new["version_id"], old["version_id"]]
+    (only,) = json.loads(run("versions", file, "--sha1", old["sha1"].upper(), *where, "--json").stdout)
+    assert only["version_id"] == old["version_id"]
+    run("versions", file, "--sha1", "0" * 40, *where, code=3)
+    link = run("share", file, *where).stdout.strip()
+    assert f"sha256={new['sha256']}" in link
+    link = run("share", file, "--sha1", old["sha1"], *where).stdout.strip()
+    assert f"sha256={old['sha256']}" in link
+    uri = run("publish", file, "--sha256", old["sha256"], *where).stdout.splitlines()[-1]
+    assert f"sha256={old['sha256']}" in uri
+    assert "private" in run("unpublish", file, *where).stdout
+    run("share", file, "--sha1", "0" * 40, *where, code=5)
+    run("share", file, "--sha1", "xyz", *where, code=14)
+    run("share", file, "--assembly-prefix", "assy_", *where, code=3)
+
+
+def test_an_assembly_comes_before_another_file_of_its_name(run, several):
+    run("upload", "a.nc", "rates.v1")
+    Path("rates.v1").write_text("other")
+    run("upload", "rates.v1")
+    (version,) = json.loads(run("versions", "rates.v1", "--json").stdout)
+    assert version["size"] == Path("a.nc").stat().st_size
+
+
+def test_ls_long_shows_the_newest_of_each(run, several):
+    run("upload", "a.nc", "X")
+    run("upload", "b.nc", "X")
+    Path("notes.txt").write_text("notes")
+    run("upload", "notes.txt")
+    (Path("lab") / "by hand.txt").write_text("no name that can be loaded")
+    rows = [line.split() for line in run("ls", "-l").stdout.splitlines()]
+    assert [(row[0], row[1], row[-1]) for row in rows[1:]] == [
+        ("2", str(Path("b.nc").stat().st_size), "X"),
+        ("-", "-", "hand.txt"),
+        ("1", "5", "notes.txt"),
+    ]
+
+
+def test_content_digest_is_of_the_content_whatever_wrote_the_file(run, several):
+    make_assembly(0).reset_index(["presentation", "neuroid"]).to_netcdf(
+        "d.nc", engine="netcdf4", encoding={"rates": {"zlib": True}}
+    )
+    digests = [run("content-digest", name).stdout for name in ("a.nc", "b.nc", "d.nc")]
+    assert Path("a.nc").read_bytes() != Path("d.nc").read_bytes()
+    assert digests[0] == digests[2] != digests[1]
+    assert digests[0].startswith("sp1:")
+    run("content-digest", "absent.nc", code=3)

@@ -31,7 +31,7 @@ from watched import Worker, started
 from storage_plugins import EncodingError, StorageError, codec
 from storage_plugins.atomic import TEMPORARY
 from storage_plugins.codec.content import content_digest, seal
-from storage_plugins.testing.comparison import differences
+from storage_plugins.testing._comparison import differences
 
 MANY = "STORAGE_PLUGINS_EXAMPLES" in os.environ
 KILLS, CUTS, HITS, DESCRIPTIONS = (200, 500, 5000, 2000) if MANY else (25, 10, 40, 50)  # CUTS, HITS: of each file

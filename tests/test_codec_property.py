@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from storage_plugins import EncodingError, codec
-from storage_plugins.testing.assemblies import EXPLICIT_INDEXES, assemblies, multi_indexes, texts, with_index
-from storage_plugins.testing.comparison import differences
+from storage_plugins.testing._assemblies import EXPLICIT_INDEXES, assemblies, multi_indexes, texts, with_index
+from storage_plugins.testing._comparison import differences
 
 # xarray makes garbage of a missing value in a level of ints, at printing too
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")

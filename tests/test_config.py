@@ -17,7 +17,7 @@ from storage_plugins._config.finding import find, users_file
 from storage_plugins._config.reading import LARGEST
 from storage_plugins._config.trust import check_secrets, remember
 from storage_plugins._store.open import open_entry
-from storage_plugins.cli.commands import cli
+from storage_plugins.cli import cli
 
 GOOD = "default: lab\nstores:\n  lab: {backend: local, root: ./here}\n  other: {backend: local, root: /there}\n"
 

@@ -625,7 +625,7 @@ def test_ctrl_c_is_told_in_a_line_and_takes_back_what_is_on_its_way(tmp_path, pr
     out, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == b""
-    assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
+    assert told.decode().strip().splitlines()[-1] == "Interrupted. Unfinished uploads were rolled back."
     assert open_store("ours", config=config).file_names() == []
     assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 

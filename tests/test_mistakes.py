@@ -20,7 +20,7 @@ HOOK, SETTINGS = f"src/{MODULE}/__init__.py", f"src/{MODULE}/settings.py"
 POINTS = f"src/{MODULE}-0.1.0.dist-info/entry_points.txt"
 OURS = "The backend 'dict' of storage-plugins-dict 0.1.0"
 FAILED = f"{OURS} failed to open: "
-NO_HOOK = "its hook is not storage_plugins_backend(): "
+NO_HOOK = "its hook must be storage_plugins_backend(): "
 
 # section, what the guide quotes, the file with the mistake, what is right there, what is written instead
 BEFORE_OPENING = [
@@ -36,7 +36,7 @@ BEFORE_OPENING = [
     ),
     (
         guide.IMPORT,
-        "its entry point names the module storage_plugins_dikt, and there is none",
+        "its entry point names the module storage_plugins_dikt, which does not exist",
         *(POINTS, "= storage_plugins_dict", "= storage_plugins_dikt"),
     ),
     (
@@ -66,16 +66,16 @@ BEFORE_OPENING = [
     ),
     (
         guide.DESCRIPTION,
-        "the backend's settings are not a subclass of storage_plugins.StoreSettings",
+        "the backend's settings must be a subclass of storage_plugins.StoreSettings",
         *(SETTINGS, "(StoreSettings)", ""),
     ),
     (
         guide.DESCRIPTION,
-        "the backend's name 'My Dict' is not lower-case letters, digits, - and _",
+        "the backend's name must be lower-case letters, digits, - and _, got 'My Dict'",
         *(HOOK, 'name="dict"', 'name="My Dict"'),
     ),
-    (guide.DESCRIPTION, "a Backend has either files= or store=", *(HOOK, "        files=DictFiles,\n", "")),
-    (guide.DESCRIPTION, "a Backend's requires= is a tuple of str", *(HOOK, "requires=()", "requires='dictlib'")),
+    (guide.DESCRIPTION, "a Backend needs either files= or store=", *(HOOK, "        files=DictFiles,\n", "")),
+    (guide.DESCRIPTION, "a Backend's requires= must be a tuple of str", *(HOOK, "requires=()", "requires='dictlib'")),
     (
         guide.DESCRIPTION,
         "TypeError: Backend.__init__() got an unexpected keyword argument 'file'",

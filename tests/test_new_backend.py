@@ -13,7 +13,7 @@ from new_package import GUIDE, MODULE, blocks, fill_in
 
 from storage_plugins import AlreadyExists, InvalidIdentifier
 from storage_plugins.atomic import atomic_folder
-from storage_plugins.cli.commands import cli
+from storage_plugins.cli import cli
 
 LONGEST = "a-name-of-forty_characters-0123456789-xy"
 TOOLS = ("build", "editables", "hatchling", "mypy", "ruff")

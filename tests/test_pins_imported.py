@@ -1,4 +1,4 @@
-"""Pins that stand in the sources of Brain-Score plugins: read without running them, kept, and loaded by."""
+"""Pins in the sources of Brain-Score plugins: read without running them, saved beside the receipts, and loaded by."""
 
 import ast
 import hashlib
@@ -18,8 +18,8 @@ from memory_files import MemoryFiles
 
 import storage_plugins
 from storage_plugins._copies.receipts import ImportedPin, Receipts
+from storage_plugins.brainscore._pins_in_sources import find_pins
 from storage_plugins.errors import IntegrityError, InvalidPin
-from storage_plugins.importing import find_pins, import_pins
 
 A, B, C = (hashlib.sha1(name).hexdigest() for name in (b"a", b"b", b"c"))
 BUCKET = "brainscore-storage/brainio-brainscore"
@@ -28,7 +28,7 @@ ADDRESS = f"s3://{BUCKET}"
 
 @pytest.fixture
 def read(tmp_path):
-    """Read sources, by name or just one; give their pins and what was not read, in words."""
+    """Read sources, by name or just one; return their pins, and what could not be read as lines of text."""
 
     def read(source="", **sources):
         folder = tmp_path / "plugin"
@@ -38,7 +38,7 @@ def read(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text).replace("AAA", A).replace("BBB", B).replace("CCC", C))
         found, unread = find_pins([folder])
-        return [pin.pin for pin in found], [f"{one.path.name}:{one.line}: {one.reason}" for one in unread]
+        return list(found), [f"{path.name}:{line}: {reason}" for path, line, reason in unread]
 
     return read
 
@@ -49,79 +49,193 @@ def assembly_pin(identifier="X.y", version_id="v1", sha1=A, address=ADDRESS):
 
 
 FULL = 'identifier="X.y", version_id="v1", sha1="AAA", bucket="brainscore-storage/brainio-brainscore", cls=N'
-FORMS = {
+FULL_CALL = f"load_assembly_from_s3({FULL})"
+LITERALS = {
     "in a lambda": f"data_registry['X'] = lambda: load_assembly_from_s3({FULL}, stimulus_set_loader=lambda: load('X'))",
     "directly": f"x = s3.load_assembly_from_s3({FULL})",
     "positionally": f'f = lambda: load_assembly_from_s3("X.y", "v1", "AAA", "{BUCKET}", N)',
     "within another call": f"data_registry['X'] = lambda: reindex(load_assembly_from_s3({FULL}))",
     "in a function": f"def load():\n    if os.getenv('A'):\n        return 1\n    return load_assembly_from_s3({FULL})",
+    "in a method": f"class B:\n    def __init__(self, a):\n        self.x = load_assembly_from_s3({FULL})",
     "by another name": f"from brainscore.s3 import load_assembly_from_s3 as get\nx = lambda: get({FULL})",
+    "by an assigned name": f"get = load_assembly_from_s3\nx = lambda: get({FULL})",
+    "imported in two ways": f"""
+        try:
+            from brainio.s3 import load_assembly_from_s3
+        except ImportError:
+            from brainscore.s3 import load_assembly_from_s3
+        x = lambda: load_assembly_from_s3({FULL})""",
     "under a condition that never holds": f"if False:\n    f = lambda: load_assembly_from_s3({FULL})",
+    "where a parameter decides": f"""
+        def load(kind):
+            if kind == "a":
+                return None
+            with open(kind) as file:
+                return load_assembly_from_s3({FULL})""",
+    "in every other kind of block": f"""
+        async def load():
+            async with a as b:
+                try:
+                    while True:
+                        match b:
+                            case 1: return kind or await f(load_assembly_from_s3({FULL}))
+                finally: pass""",
     "as a partial": f"data_registry['X'] = functools.partial(load_assembly_from_s3, {FULL})",
-    "as a partial that is completed": f"""
-        from functools import partial
-        load = partial(load_assembly_from_s3, bucket="{BUCKET}", cls=N)
-        data_registry['X'] = lambda: load("X.y", "v1", "AAA")""",
     "with a constant": """
         data_registry['X'] = lambda: load_assembly_from_s3("X.y", "v1", sha1="AAA", bucket=_BUCKET)
         _BUCKET = "brainscore-storage/" + "brainio-brainscore" """,
     "with f-strings": """
         LAB, YEAR = "X", 1
         data_registry[LAB] = lambda: load_assembly_from_s3(
-            f"{LAB}.y", f"v{YEAR}", "AAA", bucket="{}/{b}".format("brainscore-storage", b="brainio-brainscore"))""",
-    "with keywords out of a dict": f"""
+            f"{LAB}.y", f"v{YEAR}", "AAA", bucket=f"brainscore-storage/{'brainio'}-brainscore")""",
+    "with local names": f"""
+        def load():
+            identifier: str = "X.y"
+            pin = dict(version_id="v1", sha1="AAA")
+            return load_assembly_from_s3(identifier, bucket="{BUCKET}", **pin)""",
+}
+TABLES = {
+    "keywords of a table": f"""
         PINS = {{"X": dict(identifier="X.y", version_id="v1"), "Y": unknown()}}
         data_registry['X'] = lambda: load_assembly_from_s3(sha1="AAA", bucket="{BUCKET}", **PINS["X"])""",
-    "in a loop": f"""
+    "items of a table": f"""
+        data_registry['X'] = lambda: load_assembly_from_s3(P["X"][0], P["X"][1], P["X"][2], bucket="{BUCKET}")
+        P = {{"X": ("X.y", "v1", "AAA")}}""",
+    "positions of a table": f"P = ['X.y', 'v1', 'AAA', '{BUCKET}']\nx = lambda: load_assembly_from_s3(*P)",
+    "a table of a table": f"""
+        COMMON = {{"bucket": "{BUCKET}"}}
+        PIN = {{**COMMON, "identifier": "X.y", "version_id": "v1", "sha1": "AAA"}}
+        x = lambda: load_assembly_from_s3(**PIN)""",
+}
+LOOPS = {
+    "over a dict": f"""
         for name, (version, sha1) in {{"y": ("v1", "AAA")}}.items():
             identifier = f"X.{{name}}"
             data_registry[name] = lambda n=identifier: load_assembly_from_s3(n, version, sha1, "{BUCKET}")""",
+    "over a list": f"""
+        for name in ["X.y"]:
+            data_registry[name] = lambda name=name: load_assembly_from_s3(name, "v1", "AAA", "{BUCKET}")""",
+    "over the keys of a table": f"""
+        PINS = {{"X.y": {{"version_id": "v1", "sha1": "AAA"}}}}
+        for name in PINS:
+            data_registry[name] = lambda name=name: load_assembly_from_s3(name, bucket="{BUCKET}", **PINS[name])""",
+    "over several lists": f"""
+        for number, (name, sha1) in enumerate(zip(["X.y"], ("AAA",)), start=1):
+            data_registry[name] = lambda: load_assembly_from_s3(name, f"v{{number}}", sha1, "{BUCKET}")""",
+    "in each other": f"""
+        for lab in ["X"]:
+            for name in ["y"]:
+                load_assembly_from_s3(f"{{lab}}.{{name}}", "v1", "AAA", "{BUCKET}")""",
+    "one after the other": f"""
+        for name in ["a"]: pass
+        for name in ["X.y"]: load_assembly_from_s3(name, "v1", "AAA", "{BUCKET}")""",
     "in a comprehension": f"""
-        PINS = {{name: f"v{{number}}" for number, name in enumerate(["x", "y"])}}
-        every = {{k: load_assembly_from_s3(f"X.{{k}}", v, "AAA", "{BUCKET}") for k, v in PINS.items() if k == "y"}}""",
-    "through a function": f"""
+        PINS = {{"y": "v1"}}
+        every = {{k: load_assembly_from_s3(f"X.{{k}}", v, "AAA", "{BUCKET}") for k, v in PINS.items()}}""",
+    "in a function": f"""
+        def register():
+            for name, sha1 in [("X.y", "AAA")]:
+                data_registry[name] = lambda: load_assembly_from_s3(name, "v1", sha1, "{BUCKET}")""",
+}
+CALLS = {
+    "that returns a lambda": f"""
         def assembly(identifier, sha1, version_id):
             return lambda: load_assembly_from_s3(
                 identifier=identifier, bucket="{BUCKET}", sha1=sha1, version_id=version_id)
         data_registry['X'] = assembly('X.y', sha1="AAA", version_id="v1")""",
-    "through a class": f"""
-        class Benchmark:
-            bucket = "{BUCKET}"
-            def __init__(self, name, **pin):
-                self.data = self.load(f"X.{{name}}", **pin)
-            def load(self, identifier, sha1, version_id=None, more=None):
-                if more:
-                    self.load(**more)
-                return load_assembly_from_s3(identifier, version_id, sha1, self.bucket)
-        def benchmark():
-            return Benchmark("y", sha1="AAA", version_id="v1")""",
+    "that returns a function": f"""
+        def assembly(which):
+            pin = PINS[which]
+            def load():
+                return load_assembly_from_s3(pin["identifier"], bucket=BUCKET, sha1=pin["sha1"], version_id="v1")
+            return load
+        data_registry['X'] = assembly('X')
+        BUCKET, PINS = "{BUCKET}", {{"X": dict(identifier="X.y", sha1="AAA")}}""",
+    "in a lambda": f"""
+        def load(identifier, sha1, version_id="v1", *, bucket="{BUCKET}"):
+            assembly = load_assembly_from_s3(identifier, version_id, sha1, bucket)
+            if version_id: assembly.attrs["version"] = version_id
+            return assembly
+        data_registry['X'] = lambda: load('X.y', "AAA")""",
+    "that is a lambda": f"""
+        load = lambda identifier, sha1: load_assembly_from_s3(identifier, "v1", sha1, "{BUCKET}")
+        data_registry['X'] = lambda: load('X.y', "AAA")""",
+    "that hands its arguments on": f"""
+        def load(*place, **pin):
+            return load_assembly_from_s3(*place, bucket="{BUCKET}", **pin)
+        x = lambda: load('X.y', sha1="AAA", version_id="v1")""",
+    "in a loop": f"""
+        def load(identifier, sha1):
+            return load_assembly_from_s3(identifier, "v1", sha1, "{BUCKET}")
+        for name, sha1 in {{"y": "AAA"}}.items():
+            data_registry[name] = lambda: load(f"X.{{name}}", sha1)""",
+    "that has a loop": f"""
+        def register(names):
+            for name in names:
+                load_assembly_from_s3(name, "v1", "AAA", "{BUCKET}")
+        register(["X.y"])""",
+    "whose defaults are enough": f"""
+        def load(identifier="X.y", sha1="AAA"):
+            return load_assembly_from_s3(identifier, "v1", sha1, "{BUCKET}")
+        data_registry['X'] = load""",
+    "as a partial": f"""
+        def load(identifier, sha1):
+            return load_assembly_from_s3(identifier, "v1", sha1, "{BUCKET}")
+        data_registry['X'] = partial(load, "X.y", sha1="AAA")""",
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_each_form_of_call_is_read(read, form):
-    assert read(FORMS[form]) == ([assembly_pin()], [])
+@pytest.mark.parametrize("form", LITERALS)
+def test_a_call_with_literals_is_read(read, form):
+    assert read(LITERALS[form]) == ([assembly_pin()], [])
 
 
-def test_pins_are_followed_from_source_to_source(read):
+@pytest.mark.parametrize("form", TABLES)
+def test_a_table_is_read(read, form):
+    assert read(TABLES[form]) == ([assembly_pin()], [])
+
+
+@pytest.mark.parametrize("form", LOOPS)
+def test_a_loop_is_read(read, form):
+    assert read(LOOPS[form]) == ([assembly_pin()], [])
+
+
+@pytest.mark.parametrize("form", CALLS)
+def test_a_call_of_a_function_which_makes_the_call_is_read(read, form):
+    assert read(CALLS[form]) == ([assembly_pin()], [])
+
+
+def test_functions_and_tables_are_found_in_neighbouring_sources(read):
     made = """
-        from . import BUCKET
-        PINS = {"one": dict(identifier="X.y", version_id="v1", sha1="AAA")}
+        from plugin import BUCKET
+        from . import pins
         def make(which):
-            pin = PINS[which]
+            pin = pins.PINS[which]
             def load():
                 return load_assembly_from_s3(pin["identifier"], pin["version_id"], pin["sha1"], BUCKET)
             return load
     """
     registry = f"""
         BUCKET = "{BUCKET}"
-        from .helpers.made import make
-        data_registry['X'] = make("one")
+        from .helpers import make as loader
+        data_registry['X'] = loader("one")
     """
-    assert read(registry, helpers__in_made=made.replace("from . import", "from plugin import")) == (
-        [assembly_pin()],
-        [],
-    )
+    sources = {
+        "helpers__in___init__": "from .made import make",
+        "helpers__in_made": made,
+        "helpers__in_pins": """PINS = {"one": dict(identifier="X.y", version_id="v1", sha1="AAA")}""",
+    }
+    assert read(registry, **sources) == ([assembly_pin()], [])
+
+
+def test_only_the_sources_given_are_imported_from(tmp_path):
+    call = "data_registry['{0}'] = lambda: load_from_s3('{0}', sha1='{1}')\n"
+    (tmp_path / "__init__.py").write_text("from .other import NAME\nload_from_s3(NAME, sha1='" + A + "')")
+    (tmp_path / "other.py").write_text("NAME = 'X'\nmap(load_from_s3, NAMES)\n" + call.format("Other", B))
+    pins, unread = find_pins([tmp_path / "__init__.py"])
+    assert ([pin.identifier for pin in pins], unread) == (["X"], [])
+    pins, unread = find_pins([tmp_path])
+    assert ([pin.identifier for pin in pins], len(unread)) == (["X", "Other"], 1)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +245,7 @@ def test_pins_are_followed_from_source_to_source(read):
         ('load_from_s3("X.y", "AAA", "v1")', assembly_pin(address=None)),
         ('load_from_s3("X.y", "AAA")', assembly_pin(version_id=None, address=None)),
         ('load_from_s3(identifier="X.y", sha1="AAA", version_id="")', assembly_pin(version_id=None, address=None)),
+        (f'load_from_s3("X.y", sha1="{A.upper()}", version_id=None)', assembly_pin(version_id=None, address=None)),
         (
             'load_from_s3("X.y", sha1="AAA", version_id="null", assembly_prefix="ceiling_", cls=Score)',
             ImportedPin(key="ceiling_X_y.nc", sha1=A, identifier="X.y", version_id="null"),
@@ -165,50 +280,78 @@ def test_a_stimulus_set_is_two_pins(read):
     assert [pin.key for pin in pins] == ["image_X_y.csv", "image_X_y.zip"]
 
 
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        (
-            'load_from_s3(name(), sha1="AAA")',
-            "__init__.py:1: load_from_s3: identifier is known at run time only: what ",
-        ),
-        ('load_from_s3("X", sha1="AA")', "__init__.py:1: load_from_s3: sha1 is no sha1: 'AA'"),
-        ('load_from_s3("X", version_id="v1")', "__init__.py:1: load_from_s3: no sha1 is given"),
-        ('load_from_s3("X/y", sha1="AAA")', "__init__.py:1: load_from_s3: 'X/y' cannot be an identifier"),
-        ('load_from_s3("X", sha1="AAA", assembly_prefix="../")', "cannot be an assembly prefix"),
-        ('fetch_file("S3", "https://b.s3.amazonaws.com/..", sha1="AAA")', "fetch_file: '..'"),
-        (
-            'for x in names():\n  load_from_s3(f"X.{x}", sha1="AAA")',
-            "__init__.py:2: load_from_s3: identifier is known ",
-        ),
-        ('X = "a"\nX = "b"\nload_from_s3(X, sha1="AAA")', "X is set in several places"),
-        ('def f():\n  global X\nX = "a"\nload_from_s3(X, sha1="AAA")', "X is set from within"),
-        ('X = {}\nX["a"] = "b"\nload_from_s3(X["a"], sha1="AAA")', "X is changed after it is set"),
-        ('X = X + "a"\nload_from_s3(X, sha1="AAA")', "X is made of itself"),
-        ('def f(x):\n  return load_from_s3(x, sha1="AAA")', "of f, and no call that gives it was found"),
-        ('def f(x, y="z"):\n  return load_from_s3(y, sha1="AAA")', "of f, and no call that gives it was found"),
-        ("x = map(load_from_s3, names)", "__init__.py:1: load_from_s3 is handed on"),
-        (
-            "load_from_s3(**settings())",
-            "load_from_s3: what settings() returns",
-        ),
-        ("print 'load_from_s3'", "__init__.py:1: no Python that can be read here"),
-        ("load_from_s3(\0)", "no Python that can be read here"),
-    ],
-)
-def test_what_cannot_be_read_is_said_and_nothing_is_invented(read, source, reason):
+PIN_OF = "def get(x, sha1='AAA'):\n  return load_from_s3(x, sha1=sha1)\n"
+REPORTED = [
+    (
+        'load_from_s3(name(), sha1="AAA")',
+        "__init__.py:1: load_from_s3: identifier could not be read: it is the result of",
+    ),
+    ('load_from_s3("X", sha1="AA")', "__init__.py:1: load_from_s3: sha1 must be 40 hexadecimal digits, got 'AA'"),
+    ('load_from_s3("X", sha1=40)', "__init__.py:1: load_from_s3: sha1 is not text"),
+    ('load_from_s3("X", version_id="v1")', "__init__.py:1: load_from_s3: sha1 is not given"),
+    ('load_from_s3("X/y", sha1="AAA")', "__init__.py:1: load_from_s3: 'X/y' cannot be an identifier"),
+    ('load_from_s3("X", sha1="AAA", assembly_prefix="../")', "cannot be an assembly prefix"),
+    ('fetch_file("S3", "https://b.s3.amazonaws.com/..", sha1="AAA")', "fetch_file: '..'"),
+    ('fetch_file("S3", "https://example.org/a/b.nc", sha1="AAA")', "does not name a bucket and a file on S3"),
+    ('for x in names():\n  load_from_s3(f"X.{x}", sha1="AAA")', "__init__.py:2: load_from_s3: identifier could not"),
+    ('X = {}\nX["a"] = "b"\nload_from_s3(X["a"], sha1="AAA")', "X is changed after it is assigned"),
+    ('X = {"a": "b"}\ndef f():\n  X.update(a="c")\nload_from_s3(X["a"], sha1="AAA")', "X is changed after it is"),
+    ('X = {"a": ["b"]}\nfor x in X.values(): x[0] = "c"\nload_from_s3(X["a"][0], sha1="AAA")', "X is changed after"),
+    ('X = "a"\ndef f():\n  global X\n  X = "b"\nload_from_s3(X, sha1="AAA")', "X is changed after it is assigned"),
+    ('X = X + "a"\nload_from_s3(X, sha1="AAA")', "X is not defined in this source"),
+    ('X = "a"\nX = "b"\nload_from_s3(X, sha1="AAA")', "it is assigned more than once"),
+    ('X = "a"\nX += "b"\nload_from_s3(X, sha1="AAA")', "it is assigned more than once"),
+    ('if A:\n  X = "a"\nload_from_s3(X, sha1="AAA")', "or under a condition"),
+    ('for X in ["a", "b"]: pass\nload_from_s3(X, sha1="AAA")', "in a loop or"),
+    ('for x in ["a"]:\n  if x: y = x\n  load_from_s3(y, sha1="AAA")', "under a condition"),
+    ('for x in ["a"]:\n  load_from_s3(y, sha1="AAA")\n  y = x', "it is used before it is assigned"),
+    ('def f(x):\n  x = x.lower()\n  return load_from_s3(x, sha1="AAA")\nf("X")', "assigned more than once"),
+    ('def f(x):\n  return load_from_s3(x, sha1="AAA")', "parameter of f, and no call that gives it could be read"),
+    (
+        'def f(x, y="z"):\n  return load_from_s3(y, sha1="AAA")',
+        "parameter of f, and no call that gives it could be read",
+    ),
+    ("x = map(load_from_s3, names)", "__init__.py:1: a loading function is handed on"),
+    ("load_from_s3(**settings())", "load_from_s3: sha1 could not be read: it is the result of settings()"),
+    ('load_from_s3("X", **settings())', "load_from_s3: sha1 could not be read: it is the result of settings()"),
+    ("load_from_s3(*settings())", "load_from_s3: sha1 could not be read: it is the result of settings()"),
+    ("get = partial(load_from_s3, cls=N)\nget('X', 'AAA')", "load_from_s3: sha1 is not given"),
+    ("print 'load_from_s3'", "__init__.py:1: it is not Python that can be read here"),
+    ("load_from_s3(\0)", "it is not Python that can be read here"),
+    # one call is followed, and conditions are not worked out
+    (PIN_OF + 'def further(x):\n  return get(x)\nfurther("X")', "__init__.py:4: load_from_s3: identifier could not be"),
+    (PIN_OF + "get()", "__init__.py:3: load_from_s3: identifier could not be read: the call does not give it"),
+    ('def f(x):\n  if x == "a": load_from_s3(x, sha1="AAA")\nf("X")', "identifier could not be read: it depends on a"),
+    ('def f(x):\n  y = x == "a"\n  if y: return\n  load_from_s3(x, sha1="AAA")\nf("X")', "it depends on a condition"),
+    ('def f(x):\n  return x == "a" and load_from_s3(x, sha1="AAA")\nf("X")', "it depends on a condition"),
+    ('def f(x):\n  return load_from_s3(x, sha1="AAA") if x else 1\nf("X")', "it depends on a condition"),
+    ('def f(x):\n  match x:\n    case "a": load_from_s3(x, sha1="AAA")\nf("X")', "it depends on a condition"),
+    ('[load_from_s3(x, sha1="AAA") for x in ["a", "b"] if x == "a"]', "it depends on a condition"),
+    ('for x in ["a"]:\n  if x: continue\n  load_from_s3(x, sha1="AAA")', "it depends on a condition"),
+    ('class B:\n  def f(self, x): load_from_s3(x, sha1="AAA")\n  def g(self): self.f("X")', "it is a parameter of f"),
+    ('class B:\n  N = "a"\n  def f(self): load_from_s3(N, sha1="AAA")', "N is not defined in this source"),
+    (
+        'PINS = {n: f"X.{n}" for n in "ab"}\nload_from_s3(PINS["a"], sha1="AAA")',
+        "it depends on a loop",
+    ),
+    ('load_from_s3("{}".format("X"), sha1="AAA")', "it is the result of format()"),
+]
+
+
+@pytest.mark.parametrize(("source", "reason"), REPORTED)
+def test_what_cannot_be_read_is_reported_and_nothing_is_invented(read, source, reason):
     pins, unread = read(source)
     assert pins == []
-    assert len(unread) == 1
-    assert reason in unread[0]
+    assert reason in "\n".join(unread), unread
+    assert len(unread) <= 2
 
 
 def test_a_version_known_at_run_time_only_leaves_the_hash(read):
     pins, unread = read('load_assembly_from_s3("X.y", table.at["X", "id"], "AAA", "b")')
     assert pins == [assembly_pin(version_id=None, address="s3://b")]
     (line,) = unread
-    assert "version_id is known at run time only" in line
-    assert "by its hash alone" in line
+    assert "version_id could not be read" in line
+    assert "only the hash was imported" in line
 
 
 def test_a_function_that_is_called_wrongly_once_is_still_read_elsewhere(read):
@@ -221,11 +364,26 @@ def test_a_function_that_is_called_wrongly_once_is_still_read_elsewhere(read):
         """
     )
     assert pins == [assembly_pin(version_id=None, address=None)]
-    assert len(unread) == 1
-    assert "what unknown() returns" in unread[0]
+    (line,) = unread
+    assert line.startswith("__init__.py:5: load_from_s3: identifier")  # where the argument is
+    assert "the result of unknown()" in line
 
 
-def test_the_functions_themselves_are_no_call_sites_but_somebodys_own_of_that_name_are(read):
+def test_of_a_function_that_calls_itself_one_call_is_followed(read):
+    pins, unread = read(
+        """
+        def get(identifier, sha1, raw=None):
+            if raw:
+                get(identifier + ".raw", **raw)
+            return load_from_s3(identifier, sha1=sha1)
+        get("X.y", "AAA", raw=dict(sha1="BBB"))
+        """
+    )
+    assert pins == [assembly_pin(version_id=None, address=None)]
+    assert [line for line in unread if line.startswith("__init__.py:6:") and "only one call is followed" in line]
+
+
+def test_the_functions_themselves_are_not_calls_but_others_with_these_names_are_followed(read):
     own = 'def load_from_s3(subject):\n    return fetch_file("S3", f"https://b.s3.x.com/{subject}.zip", "AAA")\n'
     theirs = (
         'def load_from_s3(identifier, sha1):\n    return fetch_file("S3", f"https://b.s3.x.com/{identifier}", sha1)\n'
@@ -234,7 +392,7 @@ def test_the_functions_themselves_are_no_call_sites_but_somebodys_own_of_that_na
     assert [pin.key for pin in read(own + 'x = lambda: load_from_s3("one")')[0]] == ["one.zip"]
 
 
-def test_odd_files_are_passed_over_in_words(tmp_path):
+def test_files_that_cannot_be_read_are_reported(tmp_path):
     folder = tmp_path / "odd"
     (folder / ".git").mkdir(parents=True)
     (folder / ".git" / "a.py").write_text(f"load_from_s3('hidden', sha1='{A}')")
@@ -242,16 +400,37 @@ def test_odd_files_are_passed_over_in_words(tmp_path):
     (folder / "said.py").write_bytes(f"# coding: latin-1\nload_from_s3('X', sha1='{A}')  # \xe9".encode("latin-1"))
     (folder / "deep.py").write_text("load_from_s3(" + "(" * 5000)
     (folder / "large.py").write_bytes(b"load_from_s3()\n" * 400_000)
+    (folder / "brackets.py").write_bytes(b"[" * 5_000_000 + b"]" * 5_000_000)
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.py")
         (folder / "gone.py").symlink_to("nowhere.py")
         (folder / "loop").symlink_to(folder)
     pins, unread = find_pins([folder])
-    assert [pin.pin.identifier for pin in pins] == ["X"]
-    told = {one.path.name: one.reason for one in unread}
-    expected = {"latin.py", "deep.py", "large.py"} | ({"pipe.py", "gone.py"} if hasattr(os, "mkfifo") else set())
-    assert set(told) == expected
-    assert told["large.py"].startswith("larger than")
+    assert [pin.identifier for pin in pins] == ["X"]
+    reasons = {path.name: reason for path, _, reason in unread}
+    expected = {"latin.py", "deep.py", "large.py", "brackets.py"}
+    assert set(reasons) == expected | ({"pipe.py", "gone.py"} if hasattr(os, "mkfifo") else set())
+    assert reasons["large.py"] == reasons["brackets.py"] == "it is larger than 5000000 bytes"
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "x = " + "[" * 150 + "]" * 150,
+        "x = " + "-" * 2000 + "1",
+        "x = " + "not " * 2000 + "1",
+        "x = " + "a." * 2000 + "b",
+        "x = a" + "()" * 2000,
+        "x = " + " + ".join(["'a'"] * 2000),
+        "x = " + "lambda: " * 2000 + "1",
+        "if a: pass\n" + "elif b: pass\n" * 500,
+        "for x in a: " + "(" * 100 + "1" + ")" * 100,
+        "\n".join(" " * n + f"def f{n}():" for n in range(90)) + "\n" + " " * 90 + "pass",
+    ],
+)
+def test_a_source_with_deep_nesting_ends_and_the_rest_of_it_is_read(read, deep):
+    pins, _ = read(f"load_from_s3('X.y', 'v1', 'AAA')\n{deep}\nload_from_s3('X.z', 'v1', 'AAA')\n", other=FULL_CALL)
+    assert assembly_pin() in pins
 
 
 @pytest.mark.parametrize(
@@ -304,28 +483,11 @@ def test_real_sources_with_calls_put_everywhere_make_no_trouble(tmp_path, module
     tree = ast.fix_missing_locations(Wanted().visit(ast.parse(Path(found.origin).read_text("utf-8"))))
     (tmp_path / "x.py").write_text(ast.unparse(tree), "utf-8")
     pins, unread = find_pins([tmp_path / "x.py"])
-    assert pins == []
+    assert not pins
     assert unread
 
 
-# kept beside the receipts
-
-
-def test_pins_are_kept_once_and_read_back(tmp_path):
-    source = tmp_path / "plugin.py"
-    source.write_text(f"load_from_s3('X.y', 'v1', '{A}')\nload_from_s3('X.y', '{A}', 'v1')\nload_from_s3('Z', '{B}')")
-    receipts = Receipts(tmp_path / "receipts")
-    planned = import_pins([source], receipts, dry_run=True)
-    assert not (tmp_path / "receipts").exists()
-    report = import_pins([source], receipts)
-    assert [found.pin for found in report.imported] == [found.pin for found in planned.imported]
-    assert len(report.imported) == 2
-    assert not report.there
-    again = import_pins([source], receipts)
-    assert not again.imported
-    assert {found.pin for found in again.there} == {found.pin for found in report.imported}
-    assert receipts.imported("assy_X_y.nc") == [assembly_pin(address=None)]
-    assert receipts.of("assy_X_y.nc") == []
+# saved beside the receipts
 
 
 def test_a_spoilt_pin_is_passed_over_and_put_right(tmp_path, caplog):
@@ -346,23 +508,38 @@ def test_the_command(tmp_path):
         )
 
     write_yaml(Path(), {"backend": "local", "root": "./assemblies"})
-    (tmp_path / "good.py").write_text(f"load_from_s3('X.y', 'v1', '{A}')")
+    good = tmp_path / "good.py"
+    good.write_text(f"load_from_s3('X.y', 'v1', '{A}')\nload_from_s3('X.y', '{A}', 'v1')\nload_from_s3('Z', '{B}')")
     (tmp_path / "bad.py").write_text(f"load_from_s3(name(), 'v1', '{A}')")
     (tmp_path / "none.py").write_text("")
-    done = run(tmp_path / "good.py", "--dry-run")
+    done = run(good, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "Would go to" in done.stdout
+    assert "Pins that would be saved in" in done.stdout
     assert not Path("receipts").exists()
-    done = run(tmp_path / "good.py", tmp_path / "bad.py")
+    first = {**assembly_pin(address=None).to_dict(), "path": str(good), "line": 1}
+    second = {**assembly_pin("Z", None, B, None).to_dict(), "path": str(good), "line": 3}
+    planned = json.loads(run(good, "--json", "--dry-run").stdout)
+    assert planned == {
+        "folder": str(Path("receipts").absolute()),
+        "dry_run": True,
+        "imported": [first, second],
+        "there": [],
+        "unread": [],
+    }
+    done = run(good, tmp_path / "bad.py")
     assert done.returncode == 1
-    assert "bad.py:1: load_from_s3: identifier is known at run time only: what name() returns" in done.stdout
-    told = json.loads(run(tmp_path / "good.py", "--json").stdout)
-    assert told["imported"] == told["unread"] == []
-    assert told["there"] == [{**assembly_pin(address=None).to_dict(), "path": str(tmp_path / "good.py"), "line": 1}]
+    assert "bad.py:1: load_from_s3: identifier could not be read: it is the result of name()" in done.stdout
+    receipts = Receipts(Path("receipts"))
+    assert receipts.imported("assy_X_y.nc") == [assembly_pin(address=None)]
+    assert receipts.of("assy_X_y.nc") == []
+    found = json.loads(run(good, tmp_path / "bad.py", "--json").stdout)
+    assert found["imported"] == []
+    assert found["there"] == [first, second]
+    assert [(one["path"], one["line"]) for one in found["unread"]] == [(str(tmp_path / "bad.py"), 1)]
     assert run(tmp_path / "none.py").returncode == 3
     assert run(tmp_path / "nowhere.py").returncode == 2
     write_yaml(Path(), {"backend": "local", "root": "./assemblies"}, receipts=False)
-    assert run(tmp_path / "good.py").returncode == 9
+    assert run(good).returncode == 9
 
 
 # loaded by
@@ -437,7 +614,7 @@ def test_an_imported_pin_of_bytes_that_are_not_here(lab):
 def test_an_id_that_names_other_bytes_here_than_in_the_sources_is_an_error_that_says_both(lab):
     store, old, new = lab
     store.receipts.keep(pin_of(new, version_id=old.version_id, address="s3://elsewhere"))
-    with pytest.raises(InvalidPin, match="is not one thing: in s3://elsewhere"):
+    with pytest.raises(InvalidPin, match="is ambiguous: in s3://elsewhere"):
         store.load("X", version_id=old.version_id)
     assert store.load("X", version_id=old.version_id, sha1=old.sha1).identical(make_assembly(1))
 

@@ -157,7 +157,7 @@ def test_the_list_for_people_says_what_is_wrong_and_what_to_do(site):
     site.install("raises-on-import", BROKEN["raises-on-import"][0])
     done = site.run("backends")
     assert "no such thing as a free import" in done.stdout
-    assert "to mend it: " in done.stdout
+    assert "to fix it: " in done.stdout
 
 
 def test_a_third_partys_settings_are_checked_like_our_own(site, tmp_path):

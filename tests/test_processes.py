@@ -104,8 +104,9 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
     assert store.fetch("shared.bin", newest=True).stat().st_size == 2_000_000
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGINT")
-def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, bucket, s3_client):
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_is_reported_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, bucket, s3_client, sent, code):
     config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})
     with (tmp_path / "large.bin").open("wb") as file:
         file.truncate(200 << 20)
@@ -122,9 +123,9 @@ def test_ctrl_c_is_told_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, 
         stderr=subprocess.PIPE,
     )
     assert sending.wait(60)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, sent))
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert told.decode().strip().splitlines()[-1] == "Interrupted. What was not finished was taken back."
+    assert process.returncode == code
+    assert told.decode().strip().splitlines()[-1] == "Interrupted. Unfinished uploads were rolled back."
     assert storage_plugins.open_store(config=config).file_names() == []
     assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []

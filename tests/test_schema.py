@@ -19,7 +19,7 @@ from storage_plugins._backend import discovery as plugins
 from storage_plugins._config.config import Config
 from storage_plugins._config.schema import schema
 from storage_plugins._store.group import BACKEND, GroupSettings
-from storage_plugins.cli.template import STORAGE_YAML
+from storage_plugins.cli._template import STORAGE_YAML
 
 TESTS = Path(__file__).parent
 

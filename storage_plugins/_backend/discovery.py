@@ -6,7 +6,7 @@ A plugin is a module in the entry-point group ``storage_plugins`` with one funct
     def storage_plugins_backend():
         return storage_plugins.Backend(name="dict", settings=DictSettings, files=DictFiles)
 
-A plugin that fails is reported with what mends it, and never stops another one.
+A plugin that fails is reported, with how to fix it, and never stops another one.
 """
 
 from __future__ import annotations
@@ -90,15 +90,15 @@ class Hooks:
 
 @dataclasses.dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group, and what became of it.
+    """One entry point of the group, and whether it can be used.
 
     Attributes:
         name: the entry point's name, or the backend's where there is one.
-        distribution, version: who brought it.
+        distribution, version: the package that contains it.
         backend: None where it cannot be used.
-        problem: what is wrong with it, None if nothing is.
+        problem: what is wrong with it, None if nothing.
         remedy: what to do about that.
-        module: where its hook is looked for.
+        module: the module of its hook.
     """
 
     name: str
@@ -111,18 +111,18 @@ class Plugin:
 
     @property
     def title(self) -> str:
-        """Its name and who brought it, for messages."""
+        """Its name and its package, for messages."""
         return f"The backend {self.name!r} of {self.distribution} {self.version}"
 
 
 @functools.lru_cache(maxsize=1)
 def installed() -> tuple[Plugin, ...]:
-    """Return every backend plugin of this environment, whole or broken, sorted by name."""
+    """Return every backend plugin of this environment, usable or not, sorted by name."""
     return discover(importlib.metadata.entry_points(group=GROUP))
 
 
 def discover(entry_points: Iterable[importlib.metadata.EntryPoint]) -> tuple[Plugin, ...]:
-    """Load each entry point on its own, and settle who owns which name."""
+    """Load each entry point on its own, and settle which one has which name."""
     unique = {(_distribution(point), point.name, point.value): point for point in entry_points}
     plugins = [_load(point) for point in unique.values()]
     owners: dict[str, list[Plugin]] = {}
@@ -134,7 +134,7 @@ def discover(entry_points: Iterable[importlib.metadata.EntryPoint]) -> tuple[Plu
 
 
 def find_backend(name: str) -> Backend:
-    """Return the usable backend called ``name``.
+    """Return the usable backend named ``name``.
 
     Raises:
         PluginError: there is none, it is broken, two claim the name, or its SDK is missing.
@@ -221,7 +221,7 @@ def _at_default_address(scheme: str, uri: str) -> tuple[Backend, Location] | Non
 
 
 def title_of(backend: Backend) -> str:
-    """Return a backend's name and who brought it, for messages."""
+    """Return a backend's name and its package, for messages."""
     titles = (plugin.title for plugin in installed() if plugin.backend is backend)
     return next(titles, f"The backend {backend.name!r}")
 
@@ -241,26 +241,26 @@ def _load(point: importlib.metadata.EntryPoint) -> Plugin:
         module = point.load()
     except ModuleNotFoundError as error:
         if f"{point.module}.".startswith(f"{error.name}."):
-            problem, remedy = f"its entry point names the module {point.module}, and there is none", update
+            problem, remedy = f"its entry point names the module {point.module}, which does not exist", update
         else:
             problem = f"importing {point.value} needs the module {error.name!r}, which is not installed"
-            remedy = f"Install what brings {error.name!r}, or remove {distribution}."
+            remedy = f"Install the package that contains {error.name!r}, or remove {distribution}."
         return dataclasses.replace(plugin, problem=problem, remedy=f"{remedy} {see(IMPORT)}")
     except (Exception, SystemExit) as error:
-        problem = f"importing {point.value} failed: {_told(error)}"
+        problem = f"importing {point.value} failed: {_message(error)}"
         return dataclasses.replace(plugin, problem=problem, remedy=f"{update} {see(IMPORT)}")
     try:
         backend = _describe(module)
         missing = backend.missing()
     except Exception as error:
         section = (error.hint if isinstance(error, PluginError) else None) or see(DESCRIPTION)
-        return dataclasses.replace(plugin, problem=_told(error), remedy=f"{update} {section}")
+        return dataclasses.replace(plugin, problem=_message(error), remedy=f"{update} {section}")
     if missing:
         return dataclasses.replace(
             plugin,
             name=backend.name,
             backend=backend,
-            problem=f"needs what is not installed: {', '.join(missing)}",
+            problem=f"needs modules that are not installed: {', '.join(missing)}",
             remedy=f"pip install '{backend.install or ' '.join(missing)}'",
         )
     return dataclasses.replace(plugin, name=backend.name, backend=backend)
@@ -274,8 +274,8 @@ def _describe(module: object) -> Backend:
         manager.register(module)
         manager.check_pending()  # raises for a hook whose name is misspelt
     except pluggy.PluginValidationError as error:
-        told = " ".join(str(error).split())
-        raise PluginError(f"its hook is not storage_plugins_backend(): {told}", hint=see(HOOK)) from error
+        details = " ".join(str(error).split())
+        raise PluginError(f"its hook must be storage_plugins_backend(): {details}", hint=see(HOOK)) from error
     answers = manager.hook.storage_plugins_backend()
     if len(answers) != 1:
         raise PluginError(
@@ -285,18 +285,18 @@ def _describe(module: object) -> Backend:
     if not isinstance(backend, Backend):
         raise PluginError(f"storage_plugins_backend returned {type(backend).__name__}, not a Backend")
     if not isinstance(backend.name, str) or not NAME.fullmatch(backend.name):
-        raise PluginError(f"the backend's name {backend.name!r} is not lower-case letters, digits, - and _")
+        raise PluginError(f"the backend's name must be lower-case letters, digits, - and _, got {backend.name!r}")
     _check_settings(backend)
     if (backend.files is None) == (backend.store is None):
-        raise PluginError("a Backend has either files= or store=")
+        raise PluginError("a Backend needs either files= or store=")
     for field in ("requires", "schemes"):
         value = getattr(backend, field)
         if not isinstance(value, tuple) or not all(isinstance(part, str) for part in value):
-            raise PluginError(f"a Backend's {field}= is a tuple of str")
+            raise PluginError(f"a Backend's {field}= must be a tuple of str")
     if backend.schemes and backend.locate is None:
-        raise PluginError("a Backend with schemes= has a locate= for them")
+        raise PluginError("a Backend with schemes= needs a locate= for them")
     if not (isinstance(backend.summary, str) and isinstance(backend.install, str)):
-        raise PluginError("a Backend's summary= and install= are str")
+        raise PluginError("a Backend's summary= and install= must be str")
     return backend
 
 
@@ -304,7 +304,7 @@ def _check_settings(backend: Backend) -> None:
     from .settings import StoreSettings
 
     if not (isinstance(backend.settings, type) and issubclass(backend.settings, StoreSettings)):
-        raise PluginError("the backend's settings are not a subclass of storage_plugins.StoreSettings")
+        raise PluginError("the backend's settings must be a subclass of storage_plugins.StoreSettings")
 
 
 def _settle(plugin: Plugin, owners: Mapping[str, list[Plugin]]) -> Plugin:
@@ -314,7 +314,7 @@ def _settle(plugin: Plugin, owners: Mapping[str, list[Plugin]]) -> Plugin:
     who = " and ".join(sorted(claim.distribution for claim in claims))
     return dataclasses.replace(
         plugin,
-        problem=f"{who} both claim the backend name {plugin.name!r}; neither serves it",
+        problem=f"{who} both claim the backend name {plugin.name!r}; neither is used",
         remedy="Uninstall the one you do not want.",
     )
 
@@ -332,7 +332,7 @@ def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     return point.dist.name, point.dist.version
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, PluginError):
         return error.message
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -28,7 +28,7 @@ from .operations import Content, FileOperations, Source
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # at one request, or at a download without a single byte of progress between them
 _LONGEST_WAIT = 60.0  # seconds; a host that asks for a longer one is reported instead
-_ITEM = 4 << 10  # bytes that one entry of a list counts as, so that only a list that moves on extends its deadline
+_ITEM = 4 << 10  # bytes that a new entry of a list counts as, for its deadline
 _ANY = Pin()
 _MOST_ITEMS = 5_000_000  # entries of one list; more is a list that never ends
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Host:
 
     def newest(self, key: str) -> Version | None:
         """Return the newest version of ``key``, None if there is none."""
-        if type(self.files).newest is FileOperations.newest:
+        if self._is_default("newest"):
             return next(iter(self._list("versions", lambda: self.files.versions(key), Version, most=1)), None)
         return self._safe("newest", lambda: self.files.newest(key), Version, None)
 
@@ -147,7 +147,7 @@ class Host:
 
     def differing_in_case(self, key: str) -> list[str]:
         """Return the keys that differ from ``key`` in case only."""
-        if type(self.files).differing_in_case is FileOperations.differing_in_case:
+        if self._is_default("differing_in_case"):
             return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
         return self._list("differing_in_case", lambda: self.files.differing_in_case(key), str)
 
@@ -407,6 +407,7 @@ class Host:
     def _each(self, operation: str, answer: Iterable[T], kind: type[T], deadline: Deadline, most: int) -> Iterator[T]:
         if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
             raise self._wrong(operation, f"an iterable of {kind.__name__}", got=_kind_of(answer))
+        seen: set[T] = set()
         for number, one in enumerate(answer):
             if number == _MOST_ITEMS:
                 raise StoreUnavailable(f"{operation} of {self.address} does not end: {number} entries so far")
@@ -417,7 +418,9 @@ class Host:
             if isinstance(one, Version):
                 self._check_version(operation, one)
             deadline.check()
-            deadline.received(_ITEM)
+            if one not in seen:  # a server that repeats one page for ever makes no progress
+                seen.add(one)
+                deadline.received(_ITEM)
             yield one
 
     def _checked(self, operation: str, answer: T, *kinds: type | None) -> T:
@@ -436,6 +439,10 @@ class Host:
             raise self._wrong(f"{operation}: created", "a datetime with a time zone", got="one without")
         if version.size is not None and version.size < 0:
             raise self._wrong(f"{operation}: size", "a number of bytes", got=str(version.size))
+
+    def _is_default(self, operation: str) -> bool:
+        """Whether the backend leaves an operation to the core."""
+        return getattr(getattr(self.files, operation), "__func__", None) is getattr(FileOperations, operation)
 
     def _wrong(self, operation: str, expected: str, *, got: str) -> PluginError:
         return PluginError(

@@ -150,12 +150,25 @@ class FileStore(Store):
     # looking
 
     def _versions(self, identifier: str, assembly_prefix: str | None) -> list[Version]:
-        host, key = self.host, assembly_key(identifier, self.parts.prefix(assembly_prefix))
+        return self._key_and_versions(identifier, assembly_prefix)[1]
+
+    def _key_and_versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
+        """Return the key that a name means, and its versions."""
+        host, keys = self.host, self._keys_of(name, assembly_prefix)
         with self.explained():
-            versions = host.versions(key)
-            present = {version.sha256 for version in versions}
-            versions += [version for version in replaced_versions(host, key) if version.sha256 not in present]
-        return [version for version in versions if version.answers_to(identifier)]
+            for key in keys:
+                versions = host.versions(key)
+                present = {version.sha256 for version in versions}
+                versions += [version for version in replaced_versions(host, key) if version.sha256 not in present]
+                found = [version for version in versions if version.answers_to(name)]
+                if found:
+                    return key, found
+        return keys[0], []
+
+    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+        """Return the keys that a name may mean: an assembly's; else another file's, unless a prefix is given."""
+        key = assembly_key(name, self.parts.prefix(assembly_prefix))
+        return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
 
     def _identifiers(self, assembly_prefix: str | None) -> list[str]:
         prefix = self.parts.prefix(assembly_prefix)
@@ -200,15 +213,14 @@ class FileStore(Store):
     def _unpublish(self, identifier: str, pin: Pin) -> None:
         with self.explained():
             readers_of(self.host)
-            if pin.version_id:
+            if pin.names_version:
                 key, version_id, _ = self.one_version(identifier, pin)
                 unpublish(self.host, key, version_id)
                 return
-            versions = self.versions(identifier, assembly_prefix=pin.assembly_prefix)
+            key, versions = self._key_and_versions(identifier, pin.assembly_prefix)
             if not versions:
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             for version in versions:
-                key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
                 unpublish(self.host, key, version.version_id)
 
     def _publish_store(self, confirm: str) -> None:
@@ -223,10 +235,21 @@ class FileStore(Store):
 
     def one_version(self, identifier: str, pin: Pin) -> tuple[str, str | None, Cached]:
         """Return the key of one version, its id, and its verified file: the newest, if the pin names none."""
-        key, version_id = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix)), pin.version_id
+        missing: list[StorageError] = []
+        for key in self._keys_of(identifier, pin.assembly_prefix):
+            try:
+                return key, *self._own_version(key, identifier, pin)
+            except (AssemblyNotFound, AccessDenied) as error:
+                missing.append(error)
+        raise missing[0]
+
+    def _own_version(self, key: str, identifier: str, pin: Pin) -> tuple[str | None, Cached]:
+        loader, version_id = Loader(self.parts), pin.version_id
+        if pin.by_hash:
+            return loader.own_by_hash(key, pin)
         if not version_id:
             newest = self.host.newest(key)
             if newest is None or not newest.answers_to(identifier):
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             version_id = newest.version_id
-        return key, version_id, Loader(self.parts).own(key, version_id)
+        return version_id, loader.own(key, version_id)

@@ -96,13 +96,13 @@ class Group(Store):
         if public is None:
             return self._member()._publish(identifier, pin)
         pin = dataclasses.replace(pin, assembly_prefix=self._prefix(pin))
-        if pin.version_id:  # the same number may mean another one in each member: begin where uploads go
+        if pin.names_version:  # the same number may mean another one in each member: begin where uploads go
             names = dict.fromkeys(filter(None, [self._write, *self._names]))
             cached = self._first(lambda member: member.one_version(identifier, pin)[2], names)
         else:
             _, cached = self._verified(identifier, dataclasses.replace(pin, newest=True))
         copy = public.upload(cached.path, identifier, assembly_prefix=pin.assembly_prefix)
-        return public._publish(identifier, dataclasses.replace(pin, version_id=copy.version_id))
+        return public._publish(identifier, Pin(copy.version_id, assembly_prefix=pin.assembly_prefix))
 
     def _unpublish(self, identifier: str, pin: Pin) -> None:
         (self._public() or self._member())._unpublish(identifier, pin)
@@ -125,7 +125,7 @@ class Group(Store):
             return self._first(lambda member: member._verified(identifier, pin))
         return self._found(
             lambda member, pin: member._verified(identifier, pin),
-            lambda member: next(iter(member._versions(identifier, pin.assembly_prefix)), None),
+            lambda member: next(iter(member._versions(identifier, self._prefix(pin))), None),
             assembly_key(identifier, self._prefix(pin)),
             identifier,
             pin,

@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 
+from .._backend.host import Host
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
 from .._records import Cached, Digests, Pin
@@ -20,6 +21,7 @@ from ..errors import (
     AssemblyNotFound,
     IntegrityError,
     InvalidPin,
+    NotSupported,
     PluginError,
     StorageError,
     StoreUnavailable,
@@ -30,6 +32,8 @@ from .replaced import replaced_key, replaced_versions
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
+_PATIENCE = 5.0  # seconds for a question that a load does not depend on
+_ASKED: set[tuple[str, str]] = set()  # addresses and keys
 _NOTHING = Pin()
 Place = tuple[str, str | None]  # key and version id
 
@@ -90,8 +94,19 @@ class Loader:
 
     def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
         cached = self._cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
-        if cached is not None:
-            return cached
+        return cached if cached is not None else self._found_by_hash(key, pin, thorough)[1]
+
+    def own_by_hash(self, key: str, pin: Pin) -> tuple[str | None, Cached]:
+        """Return the id of this store's own version with a hash, and its verified file."""
+        (found_key, version_id), found = self._found_by_hash(key, pin, thorough=True)
+        if found_key != key:
+            raise NotSupported(
+                f"{self._parts.named(key)}: the version with {pin} was replaced, and only the newest can be shared"
+            )
+        return version_id, found
+
+    def _found_by_hash(self, key: str, pin: Pin, thorough: bool) -> tuple[Place, Cached]:
+        """Return where in the store the bytes with a hash are, and their verified file."""
         search = _Search()
         for place in self._places(key, pin, search, thorough):
             if place in search.tried:
@@ -106,7 +121,7 @@ class Loader:
                         pin.version_id,
                         place[1],
                     )
-                return found
+                return place, found
         raise self._not_found(key, pin, search)
 
     def _places(self, key: str, pin: Pin, search: _Search, thorough: bool) -> Iterator[Place]:
@@ -231,6 +246,7 @@ class Loader:
                         raise
                     break  # uploaded to another store only: what is here is for this one to say
                 _log.info("%s without a pin: took %s", self._parts.named(key), _described(entry))
+                self._warn_if_stale(key, identifier, entry)
                 return found
         try:
             return self._newest(key, identifier)
@@ -238,6 +254,26 @@ class Loader:
             if not newest and not error.hint:
                 error.hint = "Without a pin and without a receipt, only the store can say what is newest."
             raise
+
+    def _warn_if_stale(self, key: str, identifier: str | None, taken: Receipt | ImportedPin) -> None:
+        """Ask the store, once in a process, whether it has a newer version than any receipt."""
+        if (self._host.address, key) in _ASKED:
+            return
+        _ASKED.add((self._host.address, key))
+        try:
+            newest = Host(self._host.files, min(_PATIENCE, self._host.timeout)).newest(key)
+        except StorageError:
+            return  # what is loaded is verified all the same
+        known = {entry.sha256 or entry.sha1 for entry in self._receipts.known(key)}
+        if newest is None or newest.sha256 is None or known & {newest.sha256, newest.sha1}:
+            return
+        if identifier is None or newest.answers_to(identifier):
+            _log.warning(
+                "%s without a pin: loaded %s, but the store has a newer version, %s; newest=True loads it",
+                self._parts.named(key),
+                _described(taken),
+                newest.version_id,
+            )
 
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""

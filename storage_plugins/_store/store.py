@@ -182,21 +182,55 @@ class Store:
         return self._verified(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix))[1].path
 
     def versions(self, identifier: str, *, assembly_prefix: str | None = None) -> list[Version]:
-        """Return the versions of ``identifier``, newest first; none for an unknown one."""
+        """Return the versions of an assembly, or of another file, newest first; none for an unknown name.
+
+        Args:
+            identifier: its name.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._versions(check_identifier(identifier), assembly_prefix)
 
     def identifiers(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the identifiers of all assemblies with that file name prefix, sorted."""
+        """Return the identifiers of all assemblies with that file name prefix, sorted.
+
+        Args:
+            assembly_prefix: what the file names begin with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._identifiers(assembly_prefix)
 
     def file_names(self, *, assembly_prefix: str | None = None) -> list[str]:
-        """Return the names of all other files, sorted."""
+        """Return the names of all other files, sorted: stimulus sets, for example.
+
+        Args:
+            assembly_prefix: what the file names of assemblies begin with; None: the store's setting.
+
+        Raises:
+            AccessDenied, StoreUnavailable: they cannot be listed.
+        """
         return self._file_names(assembly_prefix)
 
     def upload_file(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
     ) -> Receipt:
-        """Store any file, byte for byte, as a new version of ``name`` (None: its own). Errors as `upload`."""
+        """Store any file, byte for byte, as a new version of ``name``.
+
+        Args:
+            path: the file.
+            name: its name in the store; None: its own.
+            replace: on a host without versions, whether to replace a file by a changed one.
+
+        Returns:
+            the receipt, whose ``identifier`` is the name.
+
+        Raises:
+            as `upload`; AssemblyNotFound: there is no such file.
+        """
         return self._upload_file(path, name, replace)
 
     def fetch(
@@ -211,12 +245,20 @@ class Store:
         """Return the path of a verified local copy of a file, for reading only. Pins and errors as `load`."""
         return self._fetch(name, Pin(version_id, sha1, sha256, newest)).path
 
-    def publish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> Receipt:
+    def publish(
+        self,
+        identifier: str,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+    ) -> Receipt:
         """Make one version public, and nothing else.
 
         Args:
-            identifier: its name.
-            version_id: which version; None: the newest.
+            identifier: its name, or the name of another file, such as a stimulus set.
+            version_id, sha1, sha256: which version; None: the newest.
             assembly_prefix: what the file's name begins with; None: the store's setting.
 
         Returns:
@@ -226,9 +268,17 @@ class Store:
             AccessDenied: anonymous readers cannot read it, and it was left private; the hint says what to do.
             NotSupported: this kind of store, or its settings, cannot do it.
         """
-        return self._publish(identifier, Pin(version_id, assembly_prefix=assembly_prefix))
+        return self._publish(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix))
 
-    def unpublish(self, identifier: str, *, version_id: str | None = None, assembly_prefix: str | None = None) -> None:
+    def unpublish(
+        self,
+        identifier: str,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+    ) -> None:
         """Make ``identifier`` private again: one version, or all where none is named.
 
         Returns once an anonymous reader was refused.
@@ -237,7 +287,7 @@ class Store:
             AccessDenied: these credentials may not; the hint says what to do.
             StorageError: anyone can still read it, for another reason.
         """
-        self._unpublish(identifier, Pin(version_id, assembly_prefix=assembly_prefix))
+        self._unpublish(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix))
 
     def publish_store(self, *, confirm: str) -> None:
         """Make the whole location public, where the host publishes nothing smaller: OSF publishes projects.
@@ -259,14 +309,16 @@ class Store:
         *,
         expires: str | int | timedelta = "7d",
         version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
         assembly_prefix: str | None = None,
     ) -> str:
         """Return a web address from which anyone can load one version for some time, without credentials.
 
         Args:
-            identifier: its name.
+            identifier: as in `publish`.
             expires: such as ``"7d"``, ``"12h"``, ``"30m"``; seconds; or a timedelta. Hosts have a limit: S3 7 days.
-            version_id, assembly_prefix: as in `publish`.
+            version_id, sha1, sha256, assembly_prefix: as in `publish`.
 
         Returns:
             an address to send to somebody; ``storage_plugins.load(address)`` loads and verifies it.
@@ -274,7 +326,9 @@ class Store:
         Raises:
             ValueError: ``expires`` is not a time span, or longer than the host allows.
         """
-        return self._share(identifier, Pin(version_id, assembly_prefix=assembly_prefix), seconds_of(expires))
+        return self._share(
+            identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
+        )
 
     # what each kind of store does in its own way
 

@@ -1,5 +1,5 @@
 """The command line: ``storage-plugins``. What a command needs is imported when it runs."""
 
-from .commands import main
+from ._main import cli, main
 
-__all__ = ["main"]
+__all__ = ["cli", "main"]

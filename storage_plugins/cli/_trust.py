@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
+from ._options import example, json_option
+from ._output import print_json, say
 
 if TYPE_CHECKING:
     from .._config.trust import Sending
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@click.command(epilog="\b\nExample:\n  storage-plugins trust storage.yaml")
+@click.command(epilog=example("storage-plugins trust storage.yaml"))
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def trust(file: Path | None, as_json: bool) -> None:
     """Allow a storage.yaml to send credentials to the servers in it.
 
@@ -36,14 +38,14 @@ def trust(file: Path | None, as_json: bool) -> None:
     sendings, problems = _read(path)
     if as_json:
         rows = [sending._asdict() for sending in sendings]
-        click.echo(json.dumps({"file": str(path.absolute()), "sends": rows, "problems": problems}, indent=2))
+        print_json({"file": str(path.absolute()), "sends": rows, "problems": problems})
     else:
         _show(path, sendings, problems)
     if sendings and not as_json and _on_terminal():
         click.confirm("Allow this?", abort=True, err=True)
     _remember(path, sendings)
     if sendings and not as_json:
-        click.echo(f"Trusted: {path}")
+        say(f"Trusted: {path}")
 
 
 def asking(run: Callable[[], T]) -> T:
@@ -61,6 +63,14 @@ def asking(run: Callable[[], T]) -> T:
             raise
         _remember(error.path, sendings)
     return run()
+
+
+def trust_new(path: Path) -> None:
+    """Trust a file that ``init`` has just written from the user's own words."""
+    with contextlib.suppress(StorageError):  # such as without a home folder: the user is asked at first use
+        sendings, _ = _read(path)
+        if sendings:
+            _remember(path, sendings)
 
 
 def _read(path: Path) -> tuple[list[Sending], dict[str, str]]:
@@ -85,14 +95,14 @@ def _remember(path: Path, sendings: list[Sending]) -> None:
 
 def _show(path: Path, sendings: list[Sending], problems: dict[str, str], *, err: bool = False) -> None:
     if not sendings:
-        click.echo(f"{path} sends no credentials to servers other than its backends' own.", err=err)
+        say(f"{path} sends no credentials to servers other than its backends' own.", error=err)
     else:
-        click.echo(f"{path} sends:", err=err)
+        say(f"{path} sends:", error=err)
     for store, setting, secret, host in sendings:
         where = f"store {store!r}, {setting}" if setting else f"store {store!r}"
-        click.echo(f"  {secret} to {host}  ({where})", err=err)
+        say(f"  {secret} to {host}  ({where})", error=err)
     for store, problem in problems.items():
-        click.echo(f"  store {store!r} was not looked at: {problem}", err=err)
+        say(f"  store {store!r} was not looked at: {problem}", error=err)
 
 
 def _on_terminal() -> bool:

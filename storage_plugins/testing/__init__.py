@@ -10,12 +10,12 @@ import pytest
 from .._lazy_names import names_from
 
 if TYPE_CHECKING:
-    from .faults import Call, Fault, FaultyFiles
-    from .hosts import Host
-    from .lab import Lab
-    from .sources import Crash, CrashingSource
-    from .suite import BackendTests, StoreTests
-    from .trouble import UnversionedTests
+    from ._faults import Call, Fault, FaultyFiles
+    from ._hosts import Host
+    from ._lab import Lab
+    from ._sources import Crash, CrashingSource
+    from ._suite import BackendTests, StoreTests
+    from ._trouble import UnversionedTests
 
 __all__ = [
     "BackendTests",
@@ -31,23 +31,23 @@ __all__ = [
 ]
 
 # so that a failed assertion shows its values
-_WITH_TESTS = ("base", "every_store", "histories", "integrity", "lab", "names", "trouble", "versions")
+_WITH_TESTS = ("_base", "_every_store", "_histories", "_integrity", "_lab", "_names", "_trouble", "_versions")
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_TESTS))
 
 # Loaded at their first use: child processes need none of the tests.
 __getattr__ = names_from(
     __name__,
     {
-        "BackendTests": "suite",
-        "Call": "faults",
-        "Crash": "sources",
-        "CrashingSource": "sources",
-        "Fault": "faults",
-        "FaultyFiles": "faults",
-        "Host": "hosts",
-        "Lab": "lab",
-        "StoreTests": "suite",
-        "UnversionedTests": "trouble",
+        "BackendTests": "_suite",
+        "Call": "_faults",
+        "Crash": "_sources",
+        "CrashingSource": "_sources",
+        "Fault": "_faults",
+        "FaultyFiles": "_faults",
+        "Host": "_hosts",
+        "Lab": "_lab",
+        "StoreTests": "_suite",
+        "UnversionedTests": "_trouble",
     },
 )
 

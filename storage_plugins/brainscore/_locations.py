@@ -1,0 +1,43 @@
+"""Where Brain-Score's code says that its files are: buckets, locations on S3, and hashes."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from ..errors import InvalidIdentifier
+
+PUBLIC_BUCKET = "brainscore-storage/brainscore-language"  # where brainscore_language stores its assemblies
+_SHA1 = re.compile(r"[0-9a-fA-F]{40}")
+_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-].+")
+
+
+def is_sha1(value: object) -> bool:
+    """Return whether a value is a sha1 as text; a version id never is."""
+    return isinstance(value, str) and _SHA1.fullmatch(value) is not None
+
+
+def bucket_and_file(location: str) -> tuple[str, str]:
+    """Return ``bucket`` or ``bucket/folder``, and the file's name, of a location on S3.
+
+    Args:
+        location: such as ``https://bucket.s3.amazonaws.com/folder/file.nc``, in any of the forms that S3 has had.
+
+    Raises:
+        InvalidIdentifier: it is not on S3, or does not name a bucket and a file.
+
+    Example:
+        >>> bucket_and_file("https://s3.amazonaws.com/bucket/folder/file.nc")
+        ('bucket/folder', 'file.nc')
+    """
+    parts = urlsplit(location)
+    host = _S3_HOST.fullmatch(parts.hostname or "")
+    bucket = parts.netloc if parts.scheme == "s3" else host and host["bucket"]
+    path = "/".join(filter(None, (bucket, parts.path.strip("/"))))
+    folder, _, name = path.rpartition("/")
+    if not (host or parts.scheme == "s3") or not folder or not name:
+        raise InvalidIdentifier(
+            f"{location!r} does not name a bucket and a file on S3",
+            hint="Such as https://bucket.s3.amazonaws.com/folder/file.nc",
+        )
+    return folder, name

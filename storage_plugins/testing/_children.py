@@ -1,0 +1,97 @@
+"""Functions run in other processes, and what they run there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage_plugins import Receipt, Store
+
+from ._lab import read
+
+_SILENT = 90.0  # seconds without an answer
+
+
+def in_children(method: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Call ``function`` with each of ``arguments``, each in a process of its own, all at once; return the answers.
+
+    ``method`` is "fork" or "spawn"; where the system has no fork the test is skipped.
+    """
+    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
+        pytest.skip(f"{method} is not for this system")
+    context: Any = multiprocessing.get_context(method)
+    children = []
+    try:
+        for each in arguments:
+            pipe, other = context.Pipe(duplex=False)
+            child = context.Process(target=_answer, args=(other, function, *each), daemon=True)
+            children.append((child, pipe))
+            with warnings.catch_warnings():  # newer Pythons warn of threads beside a fork: that is what is tested
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child.start()
+            other.close()
+        return [_answer_of(pipe, method) for _, pipe in children]
+    finally:
+        for child, pipe in children:
+            if child.pid is not None:
+                child.kill()
+                child.join()
+            pipe.close()
+
+
+def _answer(pipe: Any, function: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        answer = True, function(*arguments)
+    except BaseException:
+        answer = False, traceback.format_exc()
+    pipe.send(answer)
+    pipe.close()
+
+
+def _answer_of(pipe: Any, method: str) -> Any:
+    try:
+        good, answer = pipe.recv() if pipe.poll(_SILENT) else (False, f"no answer for {_SILENT} seconds")
+    except EOFError:
+        good, answer = False, "it died"
+    if not good:
+        pytest.fail(f"in a process made by {method}: {answer}")
+    return answer
+
+
+def fetch(store: Store, receipt: Receipt) -> bytes:
+    """Read a file from the host, past what is cached here."""
+    return read(store.files, receipt.key, receipt.version_id)  # type: ignore[attr-defined]
+
+
+def load_newest(store: Store, receipt: Receipt) -> Any:
+    """Load an assembly, asking the store."""
+    return store.load(receipt.identifier, newest=True)
+
+
+def upload_many(store: Store, paths: Sequence[Path], name: str) -> list[Receipt]:
+    """Upload files under one name, one after the other."""
+    return [store.upload_file(path, name) for path in paths]
+
+
+def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:
+    """Return by how many bytes the process grew at most in the upload, and after the download, of a large file."""
+    store.upload_file(small, "small.bin")
+    store.fetch("small.bin", newest=True)
+    before = _peak()
+    store.upload_file(large, "large.bin")
+    uploaded = _peak()
+    store.fetch("large.bin", newest=True)
+    return uploaded - before, _peak() - before
+
+
+def _peak() -> int:
+    """Return the most memory that this process ever had, in bytes; Linux tells it."""
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

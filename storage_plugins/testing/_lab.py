@@ -1,0 +1,177 @@
+"""The machines of a lab: each has a ``storage.yaml``, receipts and a cache of its own, and all mean one place."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+
+import pytest
+import yaml
+
+import storage_plugins
+from storage_plugins import FileOperations, Receipt, Source, Store, Version
+from storage_plugins.protocol import record
+
+from ._hosts import Host
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from storage_plugins._store.file_store import FileStore
+
+T = TypeVar("T")
+_NO_FILES = "this backend brings a store of its own, not files"
+
+
+class Lab:
+    """Opens stores of a host's place, each as on a new machine.
+
+    Args:
+        folder: an empty folder for the machines.
+        host: whose settings are used.
+        patch: pytest's, for the environment variables that name the cache.
+    """
+
+    def __init__(self, folder: Path, host: Host, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.host = host
+        self._patch = patch
+        self._numbers = itertools.count(1)
+        self._files: FileOperations | None = None
+        for name in ("STORAGE_PLUGINS_STORE", "STORAGE_PLUGINS_CONFIG"):
+            patch.delenv(name, raising=False)
+        patch.setenv("BRAINIO_HOME", str(folder / "no-brainio"))
+
+    def machine(self, settings: Mapping[str, Any] | None = None) -> Store:
+        """Open the place (or another one, by its ``settings``) on a machine that never saw it."""
+        folder = self._new_folder()
+        path = folder / "storage.yaml"
+        text = yaml.safe_dump({"stores": {"lab": dict(self.host.settings if settings is None else settings)}})
+        path.write_text(text, encoding="utf-8")
+        self._patch.setenv("STORAGE_PLUGINS_CACHE", str(folder / "cache"))
+        store = storage_plugins.open_store(config=path)
+        if settings is None and self._files is None and is_file_store(store):
+            self._files = store.files
+        return store
+
+    def files_machine(self, settings: Mapping[str, Any] | None = None) -> FileStore:
+        """Open as `machine`, and skip the test where the store does not consist of files."""
+        store = self.machine(settings)
+        if not is_file_store(store):
+            pytest.skip(_NO_FILES)
+        return store
+
+    def elsewhere(self) -> Store:
+        """Open the place with an empty cache and without receipts, over the files that were opened first.
+
+        As a new machine, but for clients, which are costly to make.
+        """
+        store = self.machine()
+        if is_file_store(store) and self._files is not None:
+            store.files = self._files
+        return store
+
+    def files_elsewhere(self) -> FileStore:
+        """Open as `elsewhere`, and skip the test where the store does not consist of files."""
+        store = self.elsewhere()
+        if not is_file_store(store):
+            pytest.skip(_NO_FILES)
+        return store
+
+    def versioned(self) -> FileStore:
+        """Open as `files_machine`, and skip the test where no versions are kept."""
+        store = self.files_machine()
+        if not store.files.keeps_versions():
+            pytest.skip("the store does not say that it keeps versions")
+        return store
+
+    def unversioned(self) -> FileStore:
+        """Open as `files_machine`, and skip the test where versions are kept."""
+        store = self.files_machine()
+        if store.files.keeps_versions():
+            pytest.skip("the store keeps versions")
+        return store
+
+    def file(self, data: bytes, name: str = "file.bin") -> Path:
+        """Return a new local file with these bytes."""
+        path = self._new_folder() / name
+        path.write_bytes(data)
+        return path
+
+    def source(self, data: bytes) -> Source:
+        """Return a new local file with these bytes, hashed, as `FileOperations.put` takes it."""
+        return Source.of(self.file(data))
+
+    @contextlib.contextmanager
+    def left_as_it_was(self, store: Store) -> Iterator[None]:
+        """Fail if the block leaves other versions or names at the place than there were."""
+        before = _contents(store)
+        yield
+        assert _contents(store) == before, "a refused call changed what is at the place"
+
+    def _new_folder(self) -> Path:
+        folder = self.folder / f"{next(self._numbers)}"
+        folder.mkdir(parents=True)
+        return folder
+
+
+def is_file_store(store: Store) -> TypeGuard[FileStore]:
+    """Whether a store consists of files."""
+    from storage_plugins._store.file_store import FileStore
+
+    return isinstance(store, FileStore)
+
+
+def metadata_of(source: Source, key: str, identifier: str | None = None) -> dict[str, str]:
+    """Return the metadata that the core would give with ``source``."""
+    return record(identifier or key, None, source.digests, None)
+
+
+def keep(files: FileOperations, key: str, source: Source, *, if_absent: bool = False) -> str | None:
+    """Put a file as the core does."""
+    return files.put(key, source, metadata=metadata_of(source, key), if_absent=if_absent)
+
+
+def read(files: FileOperations, key: str, version_id: str | None = None, **options: Any) -> bytes:
+    """Read a file's bytes, or some of them."""
+    with files.read(key, version_id, **options) as content:
+        return b"".join(content.blocks)
+
+
+def data_of(store: Store, name: str, **pin: Any) -> bytes:
+    """Fetch a file and return its bytes."""
+    return store.fetch(name, **pin).read_bytes()
+
+
+def is_same(got: bytes, wanted: bytes) -> bool:
+    """Whether bytes are equal. How large ones differ in an ``==``, pytest explains for minutes where CI is set."""
+    return got == wanted
+
+
+def same_place(one: Receipt, other: Receipt | Version) -> bool:
+    """Whether two records are of one version."""
+    return (one.version_id, one.sha256) == (other.version_id, other.sha256)
+
+
+def outcome(call: Callable[[], T]) -> T | BaseException:
+    """Return what a call returns, or what it raises."""
+    try:
+        return call()
+    except Exception as error:
+        return error
+
+
+def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether nothing differs but how it is held in memory."""
+    from ._comparison import differences
+
+    return not differences(one, other)
+
+
+def _contents(store: Store) -> object:
+    if not is_file_store(store):
+        return None
+    return {key: [(v.version_id, v.sha256) for v in store.files.versions(key)] for key in store.files.keys("")}

@@ -1,0 +1,129 @@
+"""Names: listed completely, as they were given, and never confused."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage_plugins import AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
+
+from ._assemblies import make_assembly
+from ._base import Kit
+from ._comparison import differences
+from ._hosts import Host
+from ._lab import Lab, data_of, keep, read
+
+
+class NameTests(Kit):
+    """A store's names are its users', and a listing has all of them."""
+
+    listing = 1001  # files in the long listing: hosts give a thousand at a time
+
+    def test_identifiers_are_listed_as_they_were_given(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        for identifier in ("b.two_parts", "a", "C-3.x"):
+            store.upload(make_assembly(), identifier)
+        store.upload(make_assembly(), "a", assembly_prefix="ceiling_")
+        for machine in (store, lab.machine()):
+            assert machine.identifiers() == ["C-3.x", "a", "b.two_parts"]
+            assert machine.identifiers(assembly_prefix="ceiling_") == ["a"]
+
+    def test_prefixes_keep_assemblies_of_one_identifier_apart(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        prefixes = ("assy_", "ceiling_", "ceiling_raw_")
+        for seed, prefix in enumerate(prefixes):
+            store.upload(make_assembly(seed), "X", assembly_prefix=prefix)
+        for seed, prefix in enumerate(prefixes):
+            assert differences(lab.elsewhere().load("X", assembly_prefix=prefix), make_assembly(seed)) == []
+
+    def test_a_name_too_close_to_another_is_refused(self, lab: Lab) -> None:
+        store, other = lab.files_machine(), lab.machine()
+        for first, second in (("a_b", "a.b"), ("c.d", "C.d"), ("x.Y", "x.y")):
+            store.upload(make_assembly(1), first)
+            with lab.left_as_it_was(store), pytest.raises(IdentifierCollision):
+                other.upload(make_assembly(2), second)
+        store.upload(make_assembly(1), "raw_X", assembly_prefix="ceiling_")
+        with lab.left_as_it_was(store), pytest.raises(IdentifierCollision):
+            other.upload(make_assembly(2), "X", assembly_prefix="ceiling_raw_")
+        assert lab.elsewhere().identifiers() == ["a_b", "c.d", "x.Y"]
+
+    def test_a_name_is_not_found_in_another_case(self, lab: Lab) -> None:
+        lab.files_machine().upload(make_assembly(), "Case")
+        other = lab.elsewhere()
+        with pytest.raises(AssemblyNotFound):
+            other.load("case")
+        assert other.versions("case") == []
+
+    def test_impossible_file_names_are_refused(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        for name in ("../x", "", "a/b", "a\\b", ".versions", "a.", "é", "x" * 241):
+            with pytest.raises(InvalidIdentifier):
+                store.upload_file(lab.file(b"x"), name)
+            with pytest.raises(InvalidIdentifier):
+                store.fetch(name)
+        assert list(store.files.keys()) == []
+
+    def test_files_of_all_allowed_names_are_kept_and_listed(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        names = ["a", "a.b", "a+b-c.d_e.tar.gz", "0", "UPPER.TXT", "a.b.c", "x" * 236 + ".zip", "assy_like.txt", "nc"]
+        for name in names:
+            store.upload_file(lab.file(name.encode()), name)
+        other = lab.elsewhere()
+        assert other.file_names() == sorted(names)
+        assert other.identifiers() == []
+        for name in names:
+            assert data_of(other, name) == name.encode(), f"{name} holds another file"
+
+    def test_keys_are_listed_once_and_by_what_they_begin_with(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        names = ["a", "ab", "abc", "b", "ba.x"]
+        for name in names:
+            keep(store.files, name, lab.source(name.encode()))
+        if store.files.keeps_versions():
+            keep(store.files, "ab", lab.source(b"again"))
+        for prefix in ("", "a", "ab", "abc", "b", "ba.", "c"):
+            assert sorted(store.files.keys(prefix)) == [name for name in names if name.startswith(prefix)], prefix
+
+    def test_an_empty_place_is_empty(self, lab: Lab) -> None:
+        store = lab.files_machine()
+        assert list(store.files.keys()) == []
+        assert store.identifiers() == []
+        assert store.file_names() == []
+        assert store.versions("X") == []
+        assert store.files.newest("assy_X.nc") is None
+        with pytest.raises(AssemblyNotFound):
+            read(store.files, "assy_X.nc")
+
+    def test_a_long_listing_is_complete(self, lab: Lab, host: Host) -> None:
+        store = lab.files_machine()
+        names = [f"listed{number:05d}.txt" for number in range(self.listing)]
+        for name in names:
+            host.put(name, name.encode())
+        listed = list(store.files.keys())
+        assert len(listed) == len(set(listed)), "names are listed twice"
+        assert sorted(listed) == names, f"{len(listed)} of {len(names)} names were listed"
+        assert data_of(store, names[-1]) == names[-1].encode()
+
+    def test_what_a_self_test_discards_is_gone_and_nothing_else(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        names = ("check", "check.bin", "check.bin.more", "chec")
+        for name in (*names, *(["check.bin"] if files.keeps_versions() else [])):
+            keep(files, name, lab.source(name.encode()))
+        try:
+            files.discard("check.bin")
+        except NotSupported as error:
+            pytest.skip(error.message)
+        others = lab.files_machine().files
+        for each in (files, others):
+            assert sorted(each.keys()) == ["chec", "check", "check.bin.more"]
+            assert list(each.versions("check.bin")) == [], "versions stayed"
+            assert [read(each, name) for name in names if name != "check.bin"] == [b"check", b"check.bin.more", b"chec"]
+        files.discard("check.bin")  # nothing happens
+        version_id = keep(files, "check.bin", lab.source(b"anew"), if_absent=True)
+        assert read(others, "check.bin", version_id) == b"anew"
+
+    def test_a_long_history_is_complete(self, lab: Lab) -> None:
+        files = lab.versioned().files
+        ids = [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(self.history)]
+        assert [version.version_id for version in lab.files_machine().files.versions("file.bin")] == ids[::-1]
+
+    history = 25  # versions in the long history
