@@ -24,7 +24,7 @@ T = TypeVar("T")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 def trust(file: Path | None, as_json: bool) -> None:
-    """Allow a storage.yaml to send credentials to the servers in it.
+    """Allow a storage.yaml to send credentials to its servers.
 
     FILE is the storage.yaml that is found here by default. What its stores send to servers other than their
     backend's own is shown and remembered; on a terminal you are asked first. If the servers or the variables in the
