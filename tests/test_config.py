@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 import storage_plugins
-from storage_plugins import ConfigError, PluginError, StoreSettings
+from storage_plugins import ConfigError, NotSupported, PluginError, StoreSettings
 from storage_plugins._backend.discovery import Backend
 from storage_plugins._config.config import Config, StoreEntry
 from storage_plugins._config.finding import find, users_file
@@ -18,6 +20,7 @@ from storage_plugins._config.reading import LARGEST
 from storage_plugins._config.trust import check_secrets, remember
 from storage_plugins._store.open import open_entry
 from storage_plugins.cli import cli
+from storage_plugins.cli._exit_codes import exit_code
 
 GOOD = "default: lab\nstores:\n  lab: {backend: local, root: ./here}\n  other: {backend: local, root: /there}\n"
 
@@ -392,6 +395,33 @@ def test_a_found_file_sends_nothing_to_a_strangers_server_until_it_is_trusted(fo
     found.write_text(stores(text.replace("lab.example", "other.example")))
     with pytest.raises(ConfigError, match=r"other\.example"):
         storage_plugins.open_store()
+
+
+def test_init_trusts_what_it_writes(token, home):
+    words = ["--backend", "osf", "--project", "abc12", "--token", "${LAB_TOKEN}", "--api-url", "https://lab.example/"]
+    result = CliRunner().invoke(cli, ["init", *words])
+    assert result.exit_code == 0, result.output
+    assert storage_plugins.open_store().name == "lab"
+    assert "lab.example" in users_file().with_name("trusted.json").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", exit_code(NotSupported)), (b"n\n", exit_code(ConfigError))])
+def test_on_a_terminal_the_command_line_asks(found, token, answer, code):
+    import pty
+
+    found.write_text(stores(WEB))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "storage_plugins", "ls"]  # a link cannot be listed
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.write(ours, answer)
+    assert process.wait(60) == code
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert "LAB_TOKEN" in shown
+    assert "https://lab.example" in shown
+    assert "s3cret" not in shown
 
 
 def test_another_variable_needs_consent_again_and_one_that_is_not_set_needs_none(found, token, monkeypatch):

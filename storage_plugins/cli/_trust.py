@@ -50,12 +50,12 @@ def trust(file: Path | None, as_json: bool) -> None:
 
 def asking(run: Callable[[], T]) -> T:
     """Run a command; on a terminal, ask about the storage.yaml that it found and is not trusted, and run it again."""
-    from .._config.trust import Untrusted
-
     try:
         return run()
-    except Untrusted as error:
-        if not _on_terminal():
+    except ConfigError as error:
+        from .._config.trust import Untrusted
+
+        if not (isinstance(error, Untrusted) and _on_terminal()):
             raise
         sendings, problems = _read(error.path)
         _show(error.path, sendings, problems, err=True)
