@@ -93,7 +93,7 @@ def test_an_address_that_is_none_is_refused(address):
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://host/x", "https:///x", "https://user:secret@host/x"])
 def test_only_web_addresses_are_taken_and_a_refused_one_is_not_shown(url):
     config = {"default": "link", "stores": {"link": {"backend": "web", "url": url}}}
-    with pytest.raises(ConfigError, match="no plain http") as caught:
+    with pytest.raises(ConfigError, match="must be an http") as caught:
         storage_plugins.open_store(config=config)
     assert url not in str(caught.value)
 
