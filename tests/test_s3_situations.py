@@ -225,6 +225,9 @@ def test_of_a_missing_object_only_those_who_may_list_are_told_that_it_is_missing
             open_lab().load("X")
 
 
-def test_loading_needs_no_configuration_where_the_address_says_it_all(open_lab):
+def test_loading_needs_no_configuration_where_the_address_says_it_all(open_lab, endpoint, monkeypatch):
     receipt = open_lab().upload(make_assembly(), "X")
+    with pytest.raises(AccessDenied):  # a server that only the URI names gets no credentials
+        storage_plugins.load(receipt.uri)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)  # the user's own does
     assert storage_plugins.load(receipt.uri).identical(make_assembly())
