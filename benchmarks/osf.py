@@ -4,19 +4,19 @@
 
 Each file is uploaded as a new assembly, then as a second version, then that is downloaded to an empty cache: three
 processes, one after the other, in a project of the peer's own. The server is the stand-in for OSF of the test suite,
-whose folder is put on sys.path here; it runs in this process, and lets every request wait for one round trip, and every
-new connection for one more, whoever asks; bytes are not slowed down. Its listings lose no rows between pages, as OSF's
-do, or osfclient would not find its files. What has arrived is compared after each transfer, off the clock.
+whose folder is put on sys.path here; it runs in this process. Every request is delayed by one round trip, and every new
+connection by one more, for each peer; bytes are not slowed down. Unlike OSF's, its listings lose no rows between pages:
+otherwise osfclient would not find its files. Results are compared after each transfer, outside the measured time.
 
 Files of about 200 kB are written beforehand, uploaded as files and loaded as files, so that transfers are measured and
-not how fast arrays are encoded and decoded. Ours does all that it does for users besides: a look at what is there, a
-record beside each version, a look that the version is this one and no other's, a receipt; a load, by version id and
-sha1, is verified.
+not how fast arrays are encoded and decoded. Ours does everything it does for users: it looks for existing versions,
+writes a record of each version, confirms the version afterwards and writes a receipt; a load, by version id and sha1,
+is verified.
 
-- requests: the very same requests as ours, written by hand on one requests.Session; the run stops if they differ.
-- osfclient: as released, a second between two requests included; project and storage are asked for once.
-- osfclient_each: the same, but project and storage are asked for again for each file, as one upload or fetch of its
-  command line does. Takes seven minutes a round, so it is measured only if named.
+- requests: the same requests as ours, written by hand on one requests.Session; the run stops if they differ.
+- osfclient: as released, with its pause of a second between requests; project and storage are requested once.
+- osfclient_each: the same, but project and storage are requested again for each file, as its command line does. It
+  takes seven minutes a round, so it only runs if named.
 """
 
 import argparse
@@ -158,19 +158,21 @@ class Plain:
 
     def _new(self) -> None:
         api = f"{self._job.api}nodes/{self._job.project}/files/"
-        self._ask("GET", f"{api}osfstorage/", {"page[size]": "100"})  # an empty project names no host of files
+        self._ask("GET", f"{api}osfstorage/", {"page[size]": "100"})  # of an empty project, without the files host
         self._root = self._ask("GET", api)[0]["links"]["upload"]
-        self._ask("GET", self._root)
         self._visibility()
-        folder = self._root
-        for part in filter(None, self._job.folder.split("/")):
-            folder = self._make(folder, part)
-        records = self._make(folder, ".storage-plugins")
+        folders = [self._root]
+        for part in filter(None, [*self._job.folder.split("/"), ".storage-plugins"]):
+            folders.append(self._make(folders[-1], part))
+            self._ask("GET", folders[-2])  # whether somebody else has made one at the same time
+        folder, records = folders[-2:]
         for number, (identifier, name, path) in enumerate(self._job.sources()):
             if number:
                 self._ask("GET", folder)
             self._record(self._make(records, f"assy_@{identifier}"), identifier, name, path)
             self._put(folder, path, name=name)
+            for parent in [] if number else folders[:-2]:
+                self._ask("GET", parent)
             self._ask("GET", folder)
 
     def _again(self) -> None:
@@ -186,7 +188,8 @@ class Plain:
                 self._visibility()
             self._record(records[f"assy_@{identifier}"], identifier, name, path)
             self._put(there[name], path)
-            self._ask("GET", there[name], {"versions": ""})
+            self._ask("GET", there[name], {"revisions": "", "version": "2"})
+            self._ask("GET", records[f"assy_@{identifier}"])
 
     def _load(self) -> None:
         there = self._folder()

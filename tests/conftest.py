@@ -1,5 +1,6 @@
 """What tests share: a home of their own, small assemblies, and stores on real servers."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import xarray as xr
+from botocore.loaders import JSONFileLoader
 from memory_files import MemoryFiles
 from osf_host import Node
 from osf_server import OSFServer
@@ -30,6 +33,11 @@ _numbers = itertools.count()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# botocore reads its two megabytes of JSON again for each store that is opened, a tenth of a second of CPU
+_read_json = cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read_json(path)
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +181,26 @@ def sftp(sftp_service: SftpServer, home: Path) -> SftpServer:
     return sftp_service
 
 
-KINDS = ["local", "s3", "osf", "sftp"]
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time tests wait, for disks, for servers and for repeats."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported: half a million objects that stay."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a class inherits from the kit and names in ``slow``."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+KINDS = ["local", "s3", "osf", pytest.param("sftp", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=KINDS)

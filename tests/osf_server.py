@@ -58,6 +58,7 @@ class Behaviour:
         page_size: of the API's listings.
         sound_pages: else rows of a listing without ``sort=`` repeat and vanish across pages.
         early_refusals: 403 and 409 come before the body is read, and the connection is closed.
+        reset_refusals: a client that still sends its body sees a reset in their place.
         max_body: over it, a bare 400.
         round_trip: seconds that every request takes longer, and every new connection before its first one.
     """
@@ -69,6 +70,7 @@ class Behaviour:
     page_size: int = 10
     sound_pages: bool = False
     early_refusals: bool = False
+    reset_refusals: bool = False
     max_body: int = MAX_BODY
     round_trip: float = 0.0
 
@@ -109,6 +111,9 @@ class OSFServer:
         self.fault = lambda request: None
         self.behaviour = Behaviour()
         self.host.stop_colliding()
+        self.host.window = 0.0
+        self.host.twins.clear()
+        self.host.collisions.clear()
         self.requests.clear()
 
     def _serve(self, origin: str) -> ThreadingHTTPServer:
@@ -171,6 +176,9 @@ class OSFServer:
             answer = Answer(status, dict(headers), data)
         else:
             answer = osf_answers.answer(self, request, body)
+        if self.behaviour.reset_refusals and not body.was_read:
+            _reset(handler)
+            return
         if fault.lose_answer:
             body.drain()
             _reset(handler)

@@ -5,6 +5,7 @@ Ceph's are radosgw, ceph-mon, ceph-osd, ceph-common and ceph-base; its daemons w
 
 import contextlib
 import dataclasses
+import logging
 import shutil
 import socket
 import subprocess
@@ -38,6 +39,8 @@ class S3Server:
 @contextlib.contextmanager
 def served_moto() -> Iterator[S3Server]:
     from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for each request
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

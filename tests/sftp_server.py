@@ -9,8 +9,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
-
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -65,6 +63,8 @@ class SftpServer:
 
     def kill(self) -> None:
         """Kill it, and with it all connections."""
+        import psutil  # of the slow tests only
+
         if self._process is not None:
             server = psutil.Process(self._process.pid)
             for process in (server, *server.children(recursive=True)):

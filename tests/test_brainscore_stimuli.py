@@ -3,14 +3,13 @@
 import io
 import os
 import stat
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from children import child, context
 
 from storage_plugins import EncodingError, IntegrityError, brainscore
 from storage_plugins._copies.cache import Cache
@@ -122,30 +121,24 @@ def test_nothing_unfinished_is_left(local, tmp_path, new_cache):
     assert not list(cache.glob(".tmp-*"))
 
 
-LOAD = """
-import sys
-from storage_plugins import brainscore
-loaded = brainscore.load_stimulus_set_from_s3("Lab.set", None, sys.argv[1], sys.argv[2])
-assert all(path.stat().st_size == 20_000 for path in loaded.stimulus_paths.values())
-print(loaded.get_stimulus("n0"))
-"""
+def load_all(pins, results):
+    loaded = brainscore.load_stimulus_set_from_s3("Lab.set", None, pins["csv_sha1"], pins["zip_sha1"])
+    assert all(path.stat().st_size == 20_000 for path in loaded.stimulus_paths.values())
+    results.put(str(loaded.get_stimulus("n0")))
 
 
 def test_several_processes_may_unpack_at_once(local, tmp_path):
     files = {f"n{number}.png": b"x" * 20_000 for number in range(200)}
     pins = upload(tmp_path, table(files), archive(files), None)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", LOAD, pins["csv_sha1"], pins["zip_sha1"]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    told = [process.communicate(timeout=120) for process in processes]
-    assert all(process.returncode == 0 for process in processes), told
-    assert len({out for out, _ in told}) == 1
+    results = context().Queue()
+    processes = [child(load_all, pins, results) for _ in range(4)]
+    for process in processes:
+        process.start()
+    loaded = {results.get(timeout=120) for _ in processes}
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(loaded) == 1
 
 
 @pytest.mark.parametrize(

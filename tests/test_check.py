@@ -1,12 +1,12 @@
 """The live self-test: right about every store, in words that say what to do, and gone without a trace."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 import yaml
 from broken_backend import MUTATIONS
+from command_line import run_command
 from conftest import OSF_TOKEN, make_assembly, write_credentials, write_yaml
 from folder_backend import TOKEN
 from memory_files import MemoryFiles
@@ -46,8 +46,7 @@ def command():
     """Run the command; return its exit code and what it printed."""
 
     def run(*arguments):
-        command = [sys.executable, "-m", "storage_plugins", "check", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_command("check", *arguments)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout + done.stderr
 
@@ -206,6 +205,7 @@ def test_a_project_of_osf_over_its_quota(open_osf, project):
     assert project.root.folder(".storage-plugins").children == before
 
 
+@pytest.mark.slow
 def test_a_file_server_with_another_key_than_the_known_one(sftp, tmp_path, home):
     known = (home / ".ssh" / "known_hosts").read_text().split()
     stranger = sftp.stranger.with_suffix(".pub").read_text().split()

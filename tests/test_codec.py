@@ -1,6 +1,7 @@
 """Files beside the assemblies in them: arguments, extras, and what other programs wrote."""
 
 import contextlib
+import doctest
 import os
 import pickle
 import subprocess
@@ -44,6 +45,91 @@ def test_other_things_than_assemblies_are_refused(round_trip):
             round_trip(thing)
     with pytest.raises(TypeError):
         round_trip(5)
+
+
+def test_a_dataset_is_refused_with_advice_that_works(round_trip):
+    dataset = xr.Dataset({"rates": ("t", [1.0])})
+    with pytest.raises(EncodingError, match=r"dataset\['rates'\]"):
+        round_trip(dataset)
+    round_trip(dataset["rates"])
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 1")
+def test_arrays_of_numpys_text_type_are_refused_with_advice_that_works(round_trip):
+    made = xr.DataArray(np.array(["a", "ß"], dtype=np.dtypes.StringDType()), dims="x")
+    with pytest.raises(EncodingError, match=r"StringDType(.|\n)*\.astype\(object\)"):
+        round_trip(made)
+    assert list(round_trip(made.astype(object)).values) == ["a", "ß"]
+
+
+def test_records_are_refused_with_advice_that_works(round_trip):
+    assembly = xr.DataArray(np.ones(2, [("a", "f4"), ("b", "i4")]), dims="x")
+    with pytest.raises(EncodingError, match=r"xarray.DataArray\(assembly.values\['a'\], dims=assembly.dims\)"):
+        round_trip(assembly)
+    assert round_trip(xr.DataArray(assembly.values["a"], dims=assembly.dims)).dtype == "f4"
+
+
+SQUARES = {
+    "numbers": lambda: xr.DataArray(np.arange(16.0).reshape(4, 4), dims=("p", "p"), name="rdm", attrs={"k": 1}),
+    "with its coordinate": lambda: xr.DataArray(np.eye(4), dims=("p", "p"), coords={"p": list("abcd")}),
+    "with square coordinates": lambda: xr.DataArray(
+        np.eye(4), dims=("p", "p"), coords={"q": ("p", list("abcd")), "m": (("p", "p"), np.eye(4))}
+    ),
+    "with an index of two levels": lambda: xr.DataArray(
+        np.eye(2), dims=("p", "p"), coords={"a": ("p", [1, 2]), "b": ("p", [1, 3])}
+    ).set_index(p=["a", "b"]),
+    "text": lambda: xr.DataArray(np.array([["a", None], ["", "d"]], dtype=object), dims=("p", "p")),
+    "twice and another between": lambda: xr.DataArray(np.zeros((3, 2, 3), "c16"), dims=("p", "z", "p")),
+}
+
+
+@pytest.mark.parametrize("kind", SQUARES)
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names")
+def test_a_dimension_may_come_twice(tmp_path, recwarn, kind):
+    made = SQUARES[kind]()
+    recwarn.clear()
+    digest = codec.encode(made, tmp_path / "x.nc", identifier="X")
+    came = codec.decode(tmp_path / "x.nc")
+    assert not recwarn.list
+    assert came.dims == made.dims
+    assert came.identical(made)
+    assert digest == codec.content_digest(made) == codec.content_digest(came)
+    if made.dtype != object:
+        pytest.importorskip("dask")
+        np.testing.assert_array_equal(codec.decode(tmp_path / "x.nc", chunks={"p": 2}).values, made.values)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names")
+def test_a_dimension_that_comes_twice_with_two_lengths_is_refused_by_name(round_trip):
+    made = xr.DataArray(np.zeros((3, 3)), dims=("p", "q"))
+    with contextlib.suppress(ValueError):  # newer xarray refuses it first
+        made = made.copy()
+        made.variable.dims = ("p", "p")
+        assert round_trip(made).dims == ("p", "p")
+        uneven = xr.DataArray(np.zeros((3, 4)), dims=("p", "p"))
+        with pytest.raises(EncodingError, match="'p' comes twice, with lengths 3 and 4"):
+            round_trip(uneven)
+
+
+def test_dask_arrays_of_unknown_length_are_refused_with_advice_that_works(round_trip):
+    array = pytest.importorskip("dask.array").from_array(np.arange(10.0), chunks=3)
+    assembly = xr.DataArray(array[array > 4], dims="trial")
+    for work in (round_trip, codec.content_digest):
+        with pytest.raises(EncodingError, match=r"'trial'(.|\n)*assembly\.data\.compute_chunk_sizes\(\)"):
+            work(assembly)
+    assembly.data.compute_chunk_sizes()
+    assert list(round_trip(assembly).values) == [5, 6, 7, 8, 9]
+
+
+def test_the_examples_of_public_functions_run_and_all_else_is_private():
+    for name in codec.__all__:
+        function = getattr(codec, name)
+        assert "Example:" in function.__doc__
+        names = {"__name__": name}
+        (example,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=names)
+        assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example).failed == 0
+    modules = {path.stem for path in Path(codec.__file__).parent.glob("*.py")}
+    assert all(name.startswith("_") for name in modules)
 
 
 def test_drop_attrs_must_name_attributes_that_are_there(round_trip):
@@ -171,6 +257,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss in KiB")
+@pytest.mark.slow
 def test_a_gibibyte_in_dask_is_written_and_read_in_flat_memory(tmp_path):
     pytest.importorskip("dask")
     command = [sys.executable, "-c", FLAT, str(tmp_path / "x.nc")]
@@ -179,6 +266,7 @@ def test_a_gibibyte_in_dask_is_written_and_read_in_flat_memory(tmp_path):
     assert float(done.stdout) < 350  # MiB; the data have 977
 
 
+@pytest.mark.slow
 def test_a_lazy_assembly_is_computed_in_other_processes(tmp_path):
     distributed = pytest.importorskip("distributed")
     made = xr.DataArray(np.arange(60_000.0).reshape(300, 200), dims=("x", "y"))

@@ -1,7 +1,7 @@
 """What a killed writer leaves, and files that are damaged, hostile, or rewritten by other tools.
 
 Whatever may crash, hang or fill the memory is done in a process of its own, which is watched. With
-``STORAGE_PLUGINS_EXAMPLES`` set, and ``-o faulthandler_timeout=0``, thousands of cases are tried instead of some.
+``STORAGE_PLUGINS_EXAMPLES`` over 200, and ``-o faulthandler_timeout=0``, thousands of cases are tried instead of some.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ from watched import Worker, started
 
 from storage_plugins import EncodingError, StorageError, codec
 from storage_plugins.atomic import TEMPORARY
-from storage_plugins.codec.content import content_digest, seal
+from storage_plugins.codec._content import content_digest, seal
 from storage_plugins.testing._comparison import differences
 
-MANY = "STORAGE_PLUGINS_EXAMPLES" in os.environ
+MANY = int(os.environ.get("STORAGE_PLUGINS_EXAMPLES", "0")) > 200
 KILLS, CUTS, HITS, DESCRIPTIONS = (200, 500, 5000, 2000) if MANY else (25, 10, 40, 50)  # CUTS, HITS: of each file
 HEAPS = 20  # words of each file
 OURS = ["deflated", "stored", "everything", "many chunks"]
@@ -189,6 +189,7 @@ def encode_once(pipe: Any, path: Path) -> None:
 
 
 @watched
+@pytest.mark.slow
 def test_a_writer_killed_at_any_moment_leaves_the_whole_file_or_none(tmp_path):
     whole, extras = made("large")
     longest, finished = 0.0, 0
@@ -210,6 +211,11 @@ def test_a_writer_killed_at_any_moment_leaves_the_whole_file_or_none(tmp_path):
     assert finished < 5 + KILLS
 
 
+def quick(one: str, names: list[str]) -> list[Any]:
+    """Mark all but one of them as slow."""
+    return [name if name == one else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def wrong_outcomes(worker: Worker, source: Path, name: str | None, right: set[str]) -> str:
     size = source.stat().st_size
     cases = [("cut", size * place // CUTS) for place in range(CUTS)] + [("cut", size - 1)]
@@ -223,13 +229,13 @@ def wrong_outcomes(worker: Worker, source: Path, name: str | None, right: set[st
 
 
 @watched
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", quick("deflated", OURS))
 def test_a_damaged_file_is_refused_or_gives_what_was_stored(worker, ours, name):
     assert not wrong_outcomes(worker, ours[name], name, {"refused", "identical"})
 
 
 @watched
-@pytest.mark.parametrize("name", ["xarray", *PUBLISHED])
+@pytest.mark.parametrize("name", quick("xarray", ["xarray", *PUBLISHED]))
 def test_a_damaged_file_of_others_is_refused_or_read(worker, tmp_path, name):
     source = tmp_path / f"{name}.nc"
     if name == "xarray":
@@ -308,6 +314,7 @@ def changed_at_random(draw: Any, description: Any) -> Any:
 
 
 @watched
+@pytest.mark.slow
 @settings(max_examples=DESCRIPTIONS, deadline=None, derandomize=not MANY, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), signed=st.booleans())
 def test_a_wrong_description_is_not_applied(worker, ours, tmp_path, data, signed):

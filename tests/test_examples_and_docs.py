@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from children import run_python
+from command_line import run_command
 from conftest import OSF_TOKEN, make_assembly, write_yaml
 
 import storage_plugins
@@ -28,12 +30,7 @@ WITH_COMMAND = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PA
 
 
 def run_example(table: Path, config: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, PROJECT / "examples" / "natural_stories.py", table, "--config", config],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(PROJECT / "examples" / "natural_stories.py", table, "--config", config)
     assert done.returncode == 0, done.stderr
     assert "identical to what was uploaded: True" in done.stdout
     return re.search(r'sha1="([0-9a-f]{40})"', done.stdout)[1]
@@ -85,13 +82,9 @@ def test_real_files_keep_their_bytes_wherever_the_yaml_points(tmp_path, request,
     loaded = []
     for kind in KINDS:
         config = yaml_for(kind, tmp_path, request)
-        command = [sys.executable, "-m", "storage_plugins"]
-        identifier = name.removesuffix(".nc")
-        subprocess.run(
-            [*command, "upload", DATA / name, identifier, "--config", config], check=True, capture_output=True
-        )
-        out = tmp_path / f"{kind}.nc"
-        subprocess.run([*command, "load", identifier, "-o", out, "--config", config], check=True, capture_output=True)
+        identifier, out = name.removesuffix(".nc"), tmp_path / f"{kind}.nc"
+        run_command("upload", DATA / name, identifier, "--config", config).check_returncode()
+        run_command("load", identifier, "-o", out, "--config", config).check_returncode()
         assert out.read_bytes() == (DATA / name).read_bytes()
         loaded.append(storage_plugins.open_store(config=config).load(identifier))
     xr.testing.assert_identical(loaded[0], loaded[1])
@@ -137,14 +130,13 @@ def test_every_python_block_of_a_document_runs(document, buckets_in_documents):
             config = text
         else:
             code += f"Path('storage.yaml').write_text({config!r})\n{textwrap.dedent(text)}\n"
-    # warnings of other libraries are their own in older stacks
-    done = subprocess.run(
-        [sys.executable, "-W", "error:::__main__", "-c", code], capture_output=True, text=True, check=False
-    )
+    Path("blocks.py").write_text(code, "utf-8")
+    done = run_python(Path("blocks.py"))  # warnings of other libraries are their own in older stacks
     assert done.returncode == 0, done.stderr
 
 
 @needs_checkout
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_console_block_of_a_document_runs(document, tmp_path, monkeypatch):
     """Lines that begin with ``$ `` are commands; each must succeed in a folder that has an assembly.nc."""
@@ -192,6 +184,7 @@ def test_the_tests_that_prove_the_promises_exist():
 
 
 @needs_checkout
+@pytest.mark.slow
 def test_the_guide_to_osf_runs_from_its_first_block_to_its_last(buckets_in_documents, osf, tmp_path):
     """In one shell, as it stands; its YAML is used as it is shown, but that `api_url:` leads to the stand-in."""
     projects = [osf.host.node(guid=guid, roles={OSF_TOKEN: "admin"}) for guid in ("abc12", "def34")]

@@ -417,6 +417,7 @@ def webdav(tmp_path):
     thread.join()
 
 
+@pytest.mark.slow
 def test_a_webdav_server_keeps_what_several_writers_bring_at_once(open_fsspec, webdav, tmp_path):
     base_url, served = webdav
     (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 40_000)

@@ -13,6 +13,15 @@ from osf_host import File, FileVersion
 
 from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
 
+# over a host that is a server; in the quick run the stores above show it
+HEAVY = (
+    "test_a_large_file_needs_little_memory",
+    "test_a_long_listing_is_complete",
+    "test_a_store_in_use_works_in_a_child_process",
+    "test_any_history_is_told_as_it_was",
+    "test_processes_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+)
+
 
 class MemoryHost(Host):
     across_processes = False
@@ -106,6 +115,7 @@ class S3Host(Host):
 
 
 class TestS3(BackendTests):
+    slow = HEAVY
     examples, steps = 3, 8
     huge, memory = 192 << 20, 128 << 20  # parts of 8 MiB, several at a time
 
@@ -168,6 +178,8 @@ class Damaged(FileVersion):
 
 
 class TestOSF(BackendTests):
+    slow = HEAVY
+
     @pytest.fixture
     def host(self, osf, project):
         return OSFHost(osf, project)

@@ -21,7 +21,7 @@ def run(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], set[str]]:
     running, reports = [], []
     for number in range(2):
         reports.append(tmp_path / f"report-{number}.xml")
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-q", "-n0", "-m", "", "--tb=line", "-p", "no:cacheprovider"]
         command += [f"--junitxml={reports[-1]}", f"--basetemp={tmp_path / str(number)}", *arguments[number::2]]
         running.append(subprocess.Popen(command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, text=True))
     try:
@@ -40,6 +40,7 @@ def run(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], set[str]]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_every_broken_backend_fails_in_the_test_that_is_named_for_it(tmp_path):
     wanted = [f"{SUITE}::Test{name}::{mutation.seen_by}" for name, mutation in MUTATIONS.items()]
     outcomes = run(tmp_path, *wanted)
@@ -52,6 +53,7 @@ def test_every_broken_backend_fails_in_the_test_that_is_named_for_it(tmp_path):
     assert len(MUTATIONS) >= 60
 
 
+@pytest.mark.slow
 def test_the_right_backend_that_they_are_derived_from_passes(tmp_path):
     outcomes = run(tmp_path, f"{SUITE}::TestHealthy", f"{SUITE}::TestHealthyWithoutVersions")
     wrong = {name: what for name, what in outcomes.items() if what & {"failure", "error"}}

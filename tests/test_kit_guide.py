@@ -29,6 +29,7 @@ def run_kit(package: Path) -> tuple[subprocess.CompletedProcess[str], ElementTre
     return done, ElementTree.parse(package / "results.xml").getroot()
 
 
+@pytest.mark.slow
 def test_as_written_all_that_fails_in_the_kit_is_what_is_not_written(tmp_path):
     _, results = run_kit(write(tmp_path / "package"))
     failures = [failure.text for failure in results.iter("failure")]
@@ -39,6 +40,7 @@ def test_as_written_all_that_fails_in_the_kit_is_what_is_not_written(tmp_path):
     assert {found[1] for found in told if found} == {"put", "read", "versions", "keys"}
 
 
+@pytest.mark.slow
 def test_filled_in_with_less_than_sixty_lines_it_passes_the_kit(tmp_path):
     package = write(tmp_path / "package")
     before = [(package / path).read_text("utf-8").splitlines() for path in (FILES, TESTS)]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
+from command_line import run_command
 from conftest import make_assembly
 from memory_files import MemoryFiles
 
@@ -537,6 +538,7 @@ assert storage_plugins.mirror("lab", "ours", config=sys.argv[1]).complete
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_killed_at_any_moment_it_goes_on(tmp_path):
     config = tmp_path / "storage.yaml"
@@ -571,7 +573,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-@pytest.mark.parametrize("moment", [1, 3, 6])
+@pytest.mark.parametrize("moment", [1, *(pytest.param(moment, marks=pytest.mark.slow) for moment in (3, 6))])
 def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_path, proxy, bucket, moment):
     config = tmp_path / "storage.yaml"
     ours = {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url}
@@ -740,11 +742,7 @@ def test_the_report_travels(pair):
 @pytest.fixture
 def run(config):
     def run(*command, code=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "storage_plugins", "mirror", *command, "--config", config],
-            capture_output=True,
-            text=True,
-        )
+        done = run_command("mirror", *command, "--config", config)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -6,6 +6,7 @@ import mirror_kills
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_mirror_to_osf_goes_on_and_sends_nothing_twice_that_had_arrived(tmp_path):
     source = {"backend": "local", "root": str(tmp_path / "lab")}

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from new_package import GUIDE, MODULE, blocks, fill_in
 
 from storage_plugins import AlreadyExists, InvalidIdentifier
@@ -22,14 +23,7 @@ TOOLS = ("build", "editables", "hatchling", "mypy", "ruff")
 @pytest.fixture
 def new(tmp_path):
     def new(name, folder, code=0, **options):
-        done = subprocess.run(
-            [sys.executable, "-m", "storage_plugins", "new-backend", name, folder],
-            cwd=tmp_path / "here",
-            capture_output=True,
-            text=True,
-            check=False,
-            **options,
-        )
+        done = run_command("new-backend", name, folder, **options)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -140,6 +134,7 @@ def test_what_appears_meanwhile_is_left_as_it_is(tmp_path):
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(tool) for tool in TOOLS), reason=f"the author's tools are not here: {TOOLS}"
 )
+@pytest.mark.slow
 def test_the_guides_commands_install_check_and_build_the_package(tmp_path):
     """In an environment of its own, over the packages of this one; pip and build are told to fetch nothing."""
     here, environment = tmp_path / "here", tmp_path / "environment"

@@ -104,6 +104,7 @@ def test_nobody_else_reads_what_is_private(open_live):
         anybody.identifiers()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(TOKEN and PROJECT), reason="the tests above ran on OSF itself")
 def test_these_tests_pass_on_the_stand_in(osf, pytestconfig):
     node = osf.host.node(roles={OSF_TOKEN: "write"})
@@ -111,8 +112,9 @@ def test_these_tests_pass_on_the_stand_in(osf, pytestconfig):
     osf.host.put(node, "storage-plugins-test/somebody-elses", b"x")
     variables = {"OSF_TEST_TOKEN": OSF_TOKEN, "OSF_TEST_PROJECT": node.id, "OSF_TEST_API_URL": osf.api_url}
     warnings = "\n".join(pytestconfig.getini("filterwarnings"))
+    command = [sys.executable, "-m", "pytest", "-qn0", "-p", "no:cacheprovider", "-o", f"filterwarnings={warnings}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", f"filterwarnings={warnings}", __file__],
+        [*command, __file__],
         env={**os.environ, **variables},
         cwd=Path(__file__).parents[1],
         capture_output=True,

@@ -5,7 +5,6 @@ import io
 import logging
 import pickle
 import random
-import threading
 import time
 import traceback
 
@@ -183,7 +182,7 @@ def test_a_meanwhile_taken_name_becomes_its_next_version(open_osf, osf, project)
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_a_name_taken_at_the_last_moment_is_updated_at_once_by_what_the_refusal_told(open_osf, osf, project, early):
+def test_a_name_taken_at_the_last_moment_is_updated_by_what_the_refusal_says(open_osf, osf, project, early):
     osf.behaviour.early_refusals = early
     others = [b"theirs"]
     osf.fault = lambda request: (
@@ -191,7 +190,7 @@ def test_a_name_taken_at_the_last_moment_is_updated_at_once_by_what_the_refusal_
     )
     assert open_osf().upload(make_assembly(), "X").version_id == "2"
     sent = [number for number, request in enumerate(osf.requests) if is_upload(request)]
-    assert sent == [sent[0], sent[0] + 1]
+    assert sent == [sent[0], sent[0] + 2]  # between them, a look for records of whoever was first
 
 
 def test_a_record_that_is_there_already_is_left_as_it_is(open_osf, osf, project):
@@ -232,39 +231,6 @@ def test_a_folder_made_by_somebody_else_meanwhile_is_used(open_osf, osf, project
     open_osf(folder="brain").upload(make_assembly(), "X")
     assert osf.host.get(project, f"brain/{KEY}")
     assert [child.name for child in project.root.children] == ["brain"]
-
-
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("again", range(3))
-def test_two_machines_that_get_one_number_or_make_twins_end_with_true_receipts(open_osf, osf, project, first, again):
-    stores = [open_osf(), open_osf()]
-    if not first:
-        stores[0].upload(make_assembly(9), "X")
-    receipts, errors = {}, []
-    osf.host.collide(KEY)
-
-    def work(seed):
-        try:
-            receipts[seed] = stores[seed].upload(make_assembly(seed), "X")
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    files = osf.host.get(project, KEY)
-    numbers = [version.number for file in files for version in file.versions]
-    assert len(files) == 2 if first else len(set(numbers)) < len(numbers)  # it did come to that
-    assert all(isinstance(error, StoreUnavailable) for error in errors)
-    assert receipts
-    assert len({receipt.version_id for receipt in receipts.values()}) == len(receipts)
-    told = [f"{version.number}" for version in files[0].versions]
-    assert all(told.count(receipt.version_id) == 1 for receipt in receipts.values())  # a number of one version alone
-    for seed, receipt in receipts.items():
-        xr.testing.assert_identical(open_osf().load("X", version_id=receipt.version_id), make_assembly(seed))
-        xr.testing.assert_identical(open_osf().load("X", sha1=receipt.sha1), make_assembly(seed))
 
 
 # loading
@@ -377,7 +343,7 @@ def test_a_link_that_expired_is_asked_for_again(open_osf, osf):
     xr.testing.assert_identical(open_osf().load(receipt), make_assembly())
     osf.fault = lambda request: None
     osf.behaviour.link_lifetime = -1.0
-    with pytest.raises(StoreUnavailable, match="host of the bytes said 400"):
+    with pytest.raises(StoreUnavailable, match="storage host answered 400"):
         open_osf().load(receipt)
 
 
@@ -606,7 +572,7 @@ def test_files_survive_a_pickle_and_a_store_reopens_with_its_variable(tmp_path, 
 # everything at once
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))])
 def test_under_random_faults_nothing_false_comes_out(open_osf, osf, project, seed):
     """Whatever is answered is true: a receipt names its bytes, a load returns them, else a typed error."""
     chance = random.Random(seed)

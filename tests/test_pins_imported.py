@@ -5,12 +5,11 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 from conftest import make_assembly, write_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -503,9 +502,7 @@ def test_a_spoilt_pin_is_passed_over_and_put_right(tmp_path, caplog):
 
 def test_the_command(tmp_path):
     def run(*command):
-        return subprocess.run(
-            [sys.executable, "-m", "storage_plugins", "receipts", "import", *command], capture_output=True, text=True
-        )
+        return run_command("receipts", "import", *command)
 
     write_yaml(Path(), {"backend": "local", "root": "./assemblies"})
     good = tmp_path / "good.py"

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from children import child, context
 from conftest import make_assembly, write_yaml
 
 import storage_plugins
@@ -23,10 +24,13 @@ def upload_one(yaml_file: Path, number: int, start, results) -> None:
     results.put((number, store.upload(assembly, "X")))
 
 
+SERVERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3", "osf", "sftp")]
+
+
+@pytest.mark.parametrize("yaml_file", ["local", *SERVERS], indirect=True)
 def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
-    context = multiprocessing.get_context("spawn")
-    start, results = context.Barrier(8), context.Queue()
-    processes = [context.Process(target=upload_one, args=(yaml_file, n, start, results)) for n in range(8)]
+    start, results = context().Barrier(8), context().Queue()
+    processes = [child(upload_one, yaml_file, n, start, results) for n in range(8)]
     for process in processes:
         process.start()
     receipts = dict(results.get(timeout=120) for _ in processes)
@@ -54,10 +58,11 @@ def claim_many(root: Path, process: int) -> None:
         store.upload_file(path, "shared.bin")
 
 
+@pytest.mark.slow
 def test_versions_of_many_writers_are_gapless(tmp_path):
     root = tmp_path / "root"
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=claim_many, args=(root, number)) for number in range(20)]
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=claim_many, args=(root, number)) for number in range(20)]
     for process in processes:
         process.start()
     for process in processes:
@@ -79,6 +84,7 @@ for number in range(100000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
     config = tmp_path / "storage.yaml"

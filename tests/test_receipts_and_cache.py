@@ -42,6 +42,7 @@ def write_many(folder: Path, process: int) -> None:
         Receipts(folder).write(receipt(1000))
 
 
+@pytest.mark.slow
 def test_forty_processes_write_receipts_and_all_are_there(tmp_path):
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=write_many, args=(tmp_path, number)) for number in range(40)]

@@ -1,11 +1,11 @@
 """Eight processes, ten versions each, of one key: every receipt is of its own bytes."""
 
 import hashlib
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import child, context
 from conftest import write_yaml
 
 import storage_plugins
@@ -28,14 +28,14 @@ def write(config: Path, folder: Path, writer: int, versions: int, size: int, sta
         results.put((writer, number, store.upload_file(path, "shared.bin")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 17 << 20], ids=["in one request", "in parts"])
 def test_many_writers_of_one_key(s3_server, bucket, endpoint, tmp_path, size):
     versions = 10 if s3_server.kind == "ceph" else 2
     config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint})
-    context = multiprocessing.get_context("spawn")
-    start, results = context.Barrier(PROCESSES), context.Queue()
-    arguments = [(config, tmp_path, writer, versions, size, start, results) for writer in range(PROCESSES)]
-    processes = [context.Process(target=write, args=each) for each in arguments]
+    start, results = context().Barrier(PROCESSES), context().Queue()
+    arguments = (versions, size, start, results)
+    processes = [child(write, config, tmp_path, writer, *arguments) for writer in range(PROCESSES)]
     for process in processes:
         process.start()
     receipts = {

@@ -95,7 +95,7 @@ def page():
             context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
             server.socket = context.wrap_socket(server.socket, server_side=True)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"{'http' if folder is None else 'https'}://localhost:{server.server_address[1]}"
 
     yield serve
@@ -107,7 +107,7 @@ def page():
 def test_a_page_instead_of_data_is_no_assembly(open_lab, page):
     with pytest.raises(StorageError) as caught:
         open_lab(endpoint_url=page()).load("X", newest=True)
-    assert_paragraph(caught, "no netCDF file")
+    assert_paragraph(caught, "not a netCDF file")
 
 
 def test_a_certificate_that_nobody_knows(open_lab, page, tmp_path):

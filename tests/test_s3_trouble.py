@@ -144,7 +144,7 @@ def test_a_truncated_object_and_nonsense_are_told(open_lab, s3_client, bucket, t
         open_lab().load("X")
     assert receipt.sha256 in str(caught.value)
     s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"<html>sign in</html>")
-    with pytest.raises(EncodingError, match="no netCDF"):
+    with pytest.raises(EncodingError, match="not a netCDF"):
         open_lab().load("X")
     xr.testing.assert_identical(open_lab().load("X", sha1=receipt.sha1), make_assembly())
 

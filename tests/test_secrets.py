@@ -70,6 +70,7 @@ def test_s3_shows_no_secret(tmp_path, bucket, endpoint, monkeypatch, everything_
     assert pickle.loads(files).newest(receipt.key).version_id == receipt.version_id
 
 
+@pytest.mark.slow
 def test_sftp_shows_no_secret(tmp_path, sftp, monkeypatch, everything_logged):
     monkeypatch.setenv("LAB_PASSPHRASE", SECRET)
     monkeypatch.setenv("LAB_PASSWORD", TOKEN)

@@ -26,6 +26,8 @@ from storage_plugins import (
 )
 from storage_plugins._copies.cache import Cache
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def root(tmp_path):

@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 EXAMPLE = TESTS.parent / "examples" / "sqlite_store.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="no checkout around the tests")
 def test_two_methods_are_enough(tmp_path):
     information = tmp_path / "sqlite_store-1.0.dist-info"

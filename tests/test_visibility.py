@@ -1,13 +1,10 @@
 """Where a host opens whole places only: nothing is put into a more visible one than asked, nothing opened unseen."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import requests
 import xarray as xr
 import yaml
+from command_line import run_command
 from conftest import OSF_TOKEN, make_assembly
 from osf_server import Fault
 
@@ -154,16 +151,15 @@ def test_stores_of_single_files_are_not_opened_as_a_whole(open_lab, bucket, endp
         store.publish_store(confirm=store.address)
 
 
-def test_a_project_is_opened_by_command_line(tmp_path, osf, project):
+def test_a_project_is_opened_by_command_line(tmp_path, osf, project, monkeypatch):
+    monkeypatch.setenv("OSF_TOKEN", ADMIN)
     entry = {"backend": "osf", "project": project.id, "token": "${OSF_TOKEN}", "api_url": osf.api_url}
     config = tmp_path / "storage.yaml"
     config.write_text(yaml.safe_dump({"stores": {"ours": entry}}))
     address = storage_plugins.open_store(config=config).address
 
     def run(*options):
-        command = [sys.executable, "-m", "storage_plugins", "publish-store", "-s", "ours", "-c", config, *options]
-        environment = {**os.environ, "OSF_TOKEN": ADMIN}
-        return subprocess.run(command, capture_output=True, text=True, env=environment)
+        return run_command("publish-store", "-s", "ours", "-c", config, *options)
 
     refused = run()
     assert refused.returncode not in (0, 2)

@@ -1,11 +1,12 @@
 """Processes that are watched: whatever may crash, hang or fill the memory is done in one."""
 
 import contextlib
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from children import context
 
 HANGS = 20.0  # seconds without an answer
 MEMORY = 3 << 29  # bytes of address space that reading a small file may take
@@ -28,10 +29,8 @@ def serve(pipe: Any, warm_up: Any, *arguments: Any) -> None:
 @contextlib.contextmanager
 def started(function: Any, *arguments: Any) -> Iterator[tuple[Any, Any]]:
     """Run ``function`` in a process until the end of the block, forked from one with all imports and no threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["storage_plugins.codec", "dask.array", "h5py", "netCDF4", "pytest", "hypothesis"])
-    pipe, other = context.Pipe()
-    process = context.Process(target=function, args=(other, *arguments), daemon=True)
+    pipe, other = context().Pipe()
+    process = context().Process(target=function, args=(other, *arguments), daemon=True)
     process.start()
     other.close()
     try:

@@ -1,4 +1,4 @@
-"""The connection to OSF: one session a thread, made lazily, never pickled; the token goes to OSF's own hosts only."""
+"""The connection to OSF: one session a thread, made lazily, never pickled. Only OSF's own hosts get the token."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 
-from storage_plugins import AccessDenied, StoreUnavailable
+from storage_plugins import AccessDenied, ConfigError, StoreUnavailable
 
 from .errors import refusal, translated
-from .settings import OsfSettings
+from .settings import LOOPBACK, OsfSettings
 
 _log = logging.getLogger(__name__)
-# seconds to connect, and for each block of a body to be taken; seconds without a sign of an answer
+# seconds to connect, and to send each block of a body; seconds without any part of an answer
 _TIMEOUTS = (20.0, 90.0)
 _MOST_HOPS = 3
-# seconds that a closed project is not asked for again without a token: OSF takes a hundred such requests an hour
+# seconds that a private project is not asked for again without a token: OSF allows 100 such requests an hour
 _REMEMBERED = 60.0
 _LARGEST_ANSWER = 64 << 20  # bytes of JSON: a folder of some 60,000 files
 
 
 class _Process:
-    """What belongs to one process: a connection does not survive a fork, nor does a lock that was held then."""
+    """What belongs to one process: a connection does not survive a fork."""
 
     def __init__(self) -> None:
         self.sessions = threading.local()
         self.without_token = False
-        self.refused: tuple[float, str] | None = None  # until when it is remembered, and what was said
+        self.registration = False
+        self.refused: tuple[float, str] | None = None  # until when it is remembered, and the message
         self.files_host: str | None = None
 
 
@@ -52,61 +53,93 @@ class Connection:
         self.__init__(state["settings"])  # type: ignore[misc]
 
     @property
+    def address(self) -> str:
+        """The location, for messages."""
+        return self.settings.address
+
+    @property
     def private(self) -> bool:
         """Whether requests carry credentials."""
         return self.settings.view_only is not None or self._token() is not None
 
-    def name_files_host(self, url: str) -> None:
-        """Take the host that the API named as the one of files: it gets the token too."""
-        ours, theirs = urlsplit(self.settings.api_url), urlsplit(url)
-        if theirs.scheme != "https" and ours.scheme != theirs.scheme:
-            raise StoreUnavailable(f"{self.settings.address}: OSF named a host of files that is not https")
+    @property
+    def registration(self) -> bool:
+        """Whether this is a registration, as far as is known."""
+        return self.settings.is_registration or self._process().registration
+
+    def trust_files_host(self, url: str) -> None:
+        """Send the token to the files host that the API names, too: over https, or on this computer."""
+        if not self._is_safe(url):
+            raise StoreUnavailable(f"{self.address}: OSF names a files host without https")
         self._process().files_host = _origin(url)
 
     def project(self, path: str, **query: str) -> Any:
-        """Return what the API says of the project. Public data need no token, and a wrong one hurts."""
-        url = f"{self.settings.api_url}nodes/{self.settings.project}/{path}"
+        """Return what the API answers about the project, or about the registration if it is one."""
+        if not self.registration:
+            try:
+                return self._api(f"nodes/{self.settings.guid}/{path}", "the project", query)
+            except ConfigError as error:  # a registration is not found there
+                missing = error
+            try:
+                content = self._api(f"registrations/{self.settings.guid}/{path}", "the project", query)
+            except (ConfigError, AccessDenied):
+                raise missing from missing.__cause__
+            self._process().registration = True
+            return content
+        return self._api(f"registrations/{self.settings.guid}/{path}", "the registration", query)
+
+    def file_versions(self, file_id: str, key: str, page: int) -> Any:
+        """Return one page of what the API lists of a file's versions, newest first; None if the file is gone."""
+        query = {"sort": "-date_created", "page[size]": "100", "page": f"{page}"}
+        try:
+            return self._api(f"files/{file_id}/versions/", key, query)
+        except ConfigError:  # how the API calls a file that was deleted
+            return None
+
+    def _api(self, path: str, what: str, query: Mapping[str, str]) -> Any:
+        """Ask the API. Public data need no token, and an invalid one does not block them."""
+        url = f"{self.settings.api_url}{path}"
         process = self._process()
         closed = process.refused if process.refused and time.monotonic() < process.refused[0] else None
         if closed and self._token() is None:
             raise AccessDenied(closed[1])
         try:
-            return self._project(url, query)
+            return self._answer(url, what, query)
         except AccessDenied as first:
             if closed:
                 raise
             if self._token() is not None:
                 process.without_token = True
                 try:
-                    content = self._project(url, query)
-                except AccessDenied:
+                    content = self._answer(url, what, query)
+                except (AccessDenied, ConfigError):
                     process.without_token = False
                 else:
-                    _log.warning("OSF did not accept the token for %s, which is public", self.settings.address)
+                    _log.warning("OSF did not accept the token for %s, which is public", self.address)
                     return content
             process.refused = (time.monotonic() + _REMEMBERED, first.message)
             raise
 
-    def _project(self, url: str, query: Mapping[str, str]) -> Any:
-        response = self.request("GET", url, "the project", query)
+    def _answer(self, url: str, what: str, query: Mapping[str, str]) -> Any:
+        response = self.request("GET", url, what, query)
         if response.status_code != 200:
-            raise refusal(response, "the project", self.settings.address, of_project=True)
-        return self.json(response, "the project")
+            raise refusal(response, what, self.address, of_project=True)
+        return self.json(response, what)
 
     def json(self, response: requests.Response, what: str) -> Any:
-        """Return an answer's JSON object; StoreUnavailable if it is none, such as a page to sign in."""
+        """Return an answer's JSON object; StoreUnavailable if it has none, such as a sign-in page."""
         try:
             content = response.json()
         except (ValueError, RecursionError) as error:
             kind = response.headers.get("Content-Type", "nothing")
             raise self.odd(what, f"{kind} instead of JSON") from error
         if not isinstance(content, dict):
-            raise self.odd(what, "JSON of another shape")
+            raise self.odd(what, "JSON without an object")
         return content
 
-    def odd(self, what: str, told: str) -> StoreUnavailable:
-        """Return the error for an answer that cannot be understood."""
-        return StoreUnavailable(f"{what} in {self.settings.address}: OSF does not answer as it should ({told})")
+    def odd(self, what: str, problem: str) -> StoreUnavailable:
+        """Return the error for an answer that is not one of OSF's."""
+        return StoreUnavailable(f"{what} in {self.address}: unexpected answer from OSF ({problem})")
 
     def request(
         self,
@@ -120,39 +153,45 @@ class Connection:
     ) -> requests.Response:
         """Send a request to OSF and return the whole answer, whatever its status. ``kind``: the body's media type."""
         headers = {"Accept": "application/vnd.api+json;version=2.20", **({"Content-Type": kind} if kind else {})}
-        with translated(what, self.settings.address, secret=self._view_only()):
+        with translated(what, self.address, secret=self._view_only()):
             response = self._send(method, self._address(url, query), headers, body)
             with response:
                 data = response.raw.read(_LARGEST_ANSWER + 1, decode_content=True) or b""
                 while len(data) <= _LARGEST_ANSWER and (more := response.raw.read(1 << 20, decode_content=True)):
                     data += more
                 if len(data) > _LARGEST_ANSWER:
-                    raise self.odd(what, "too long an answer")
+                    raise self.odd(what, "the answer is too long")
                 response._content = data
         return response
 
     def download(self, url: str, what: str, query: Mapping[str, str], headers: Mapping[str, str]) -> requests.Response:
         """Ask for a file's bytes, following redirects; the body is not read yet.
 
-        A host that OSF redirects to gets neither token nor view-only key. Its refusals are those of a
-        link that went stale: asked again, OSF gives a new one.
+        A host that OSF redirects to gets neither token nor view-only key. If it refuses, the link has expired:
+        OSF gives a new one when asked again.
         """
         address = self._address(url, query)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
-        with translated(what, self.settings.address, secret=self._view_only()):
+        with translated(what, self.address, secret=self._view_only()):
             for hop in range(_MOST_HOPS + 1):
                 response = self._send("GET", address, headers)
                 if response.status_code in (301, 302, 303, 307, 308) and response.headers.get("Location"):
                     address = urljoin(address, response.headers["Location"])
                     response.close()
-                    if urlsplit(address).scheme not in ("https", urlsplit(self.settings.api_url).scheme):
-                        raise self.odd(what, "a redirect to what is not https")
+                    if not self._is_safe(address):
+                        raise self.odd(what, "a redirect to an address without https")
                     continue
                 if hop and response.status_code not in (200, 206, 416, 429):
                     response.close()
-                    raise self.odd(what, f"the host of the bytes said {response.status_code}")
+                    raise self.odd(what, f"the storage host answered {response.status_code}")
                 return response
         raise self.odd(what, "too many redirects")
+
+    def _is_safe(self, url: str) -> bool:
+        """Whether requests to a URL cannot be read on the way: https, or all of this service is on this computer."""
+        parts, ours = urlsplit(url), urlsplit(self.settings.api_url)
+        local = parts.hostname in LOOPBACK and ours.hostname in LOOPBACK
+        return parts.scheme == "https" or (local and parts.scheme == ours.scheme == "http")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Response:
         return self._session().request(
@@ -175,7 +214,7 @@ class Connection:
 
             session: requests.Session = OSFSession()
             session.headers.pop("Content-Type", None)  # the storage host refuses one
-            session.proxies.clear()  # the environment's are found by requests, with their exceptions
+            session.proxies.clear()  # requests finds the environment's, with their exceptions
             session.auth = self._sign  # this also keeps ~/.netrc out
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             _keep_secrets_out_of_logs()
@@ -200,7 +239,7 @@ class Connection:
 
     def _process(self) -> _Process:
         made = self._processes.get(os.getpid())
-        # without a lock, which a child forked at this moment would inherit locked
+        # without a lock: a child forked at this moment would inherit it locked
         return made or self._processes.setdefault(os.getpid(), _Process())
 
 
@@ -210,7 +249,7 @@ def _origin(url: str) -> str:
 
 
 class _Redacting(logging.Filter):
-    """Takes what opens files out of the addresses that urllib3 logs at DEBUG."""
+    """Replaces keys and signatures in the URLs that urllib3 logs at DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()

@@ -1,4 +1,4 @@
-"""One version's bytes: asked for by number, in closed ranges only, and never a web page in their place."""
+"""One version's bytes: requested by number and in closed ranges; a web page in their place is an error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _BLOCK = 1 << 20
 class Download:
     """The blocks of a version's bytes ``start`` to ``stop``, requested when the first of them is wanted.
 
-    ``size`` is that of the whole version, None if unknown: then all of it is asked for, since OSF
-    takes closed ranges alone. ``doubted`` is called where an answer contradicts it.
+    ``size`` is that of the whole version. If it is unknown, all of it is asked for, since OSF only honours closed
+    ranges. ``doubted`` is called when an answer contradicts the size.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Download:
             if block:
                 return block
         if self._left:
-            raise StoreUnavailable(f"{self._what} in {address}: the connection broke {self._left} bytes too early")
+            raise StoreUnavailable(f"{self._what} in {address}: the connection was lost {self._left} bytes too early")
         self.close()
         raise StopIteration
 
@@ -89,7 +89,7 @@ class Download:
     def _understand(self, response: Any) -> None:
         """Find out which of the bytes wanted are coming."""
         address = self._connection.settings.address
-        if response.status_code == 400:  # of old services 404, as of anything else that is not there
+        if response.status_code == 400:  # older services answer 404
             with translated(self._what, address):
                 refused = refusal(response, self._what, address)
             raise AssemblyNotFound(f"There is no {self._what} in {address}") from refused
@@ -116,12 +116,12 @@ class Download:
         if stop is not None:
             self._left = max(0, min(stop, self._size if self._size is not None else stop) - self._start)
 
-    def _understand_range(self, told: str) -> None:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", told)
+    def _understand_range(self, given: str) -> None:
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", given)
         if not match or self._stop is None:
-            raise self._connection.odd(self._what, "a range that it does not name")
+            raise self._connection.odd(self._what, "a part of the file without its range")
         first, last, whole = map(int, match.groups())
         if (first, last + 1, whole) != (self._start, self._stop, self._size):
             self._doubted()
-            raise self._connection.odd(self._what, f"another range than asked for: {told}")
+            raise self._connection.odd(self._what, f"another range than asked for: {given}")
         self._left = last + 1 - first

@@ -1,51 +1,41 @@
-"""Folders and files by name: OSF knows them by id only, so names are looked for, and ids kept for the process.
+"""Folders and files by name. OSF addresses them by id only, so names are looked up and ids remembered for the process.
 
-Ids never change. An id that turns out to be gone is forgotten, and the name is looked for again.
+OSF allows two folders, or two files, of one name ("twins"). Twin folders are read as one; the lowest id is used.
+Ids never change. An id that is gone is forgotten, and the name is looked up again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import re
-from datetime import UTC, datetime
 from typing import Any
 
 import requests
 
-from storage_plugins import AlreadyExists
+from storage_plugins import NotSupported
 
 from .connection import Connection
+from .entries import Entry, at, entry_of, rows_of
 from .errors import refusal
 
-_ID = re.compile(r"[0-9a-f]{24}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A file or folder as a listing or an upload's answer tells of it.
-
-    Attributes:
-        number, size, sha256, modified: of the newest version of a file.
-    """
-
-    id: str
-    name: str
-    is_folder: bool
-    number: int = 0
-    size: int | None = None
-    sha256: str | None = None
-    modified: datetime | None = None
+ARCHIVE = "Archive of OSF Storage"  # the folder of a registration that has the files of its project
+_PAGE = 100  # rows, the most that the API gives at once
 
 
 class _Ids:
-    """The ids one process has seen: of folders by path, of a key's files (more than one: twins), lowest first."""
+    """The ids that one process has seen.
+
+    Attributes:
+        root: the files host's address of the project.
+        folders: of each path, the lowest first; "" is the project's root, or a registration's archive.
+        files: of each key in the store's folder, the one that uploads go to first.
+        made: whether this process made the store's folder, or one above, and has not looked for it again since.
+    """
 
     def __init__(self) -> None:
         self.root: str | None = None
-        self.folders: dict[str, str] = {}
+        self.folders: dict[str, tuple[str, ...]] = {}
         self.files: dict[str, tuple[str, ...]] = {}
+        self.made = False
 
 
 class Tree:
@@ -66,63 +56,81 @@ class Tree:
         """Begin an operation: each folder is listed at most once within it."""
         return Look(self)
 
+    def chain(self) -> list[str]:
+        """Return the paths from the project's root, without it, down to the store's folder."""
+        parts = self.folder.split("/") if self.folder else []
+        return ["/".join(parts[: number + 1]) for number in range(len(parts))]
+
     def url(self, identifier: str = "", *, folder: bool = False) -> str:
-        """Return the files host's address of a file or folder; the root's for none."""
+        """Return the files host's address of a file or folder; the root's for the empty id."""
         root = self.root()
         return f"{root}{identifier}/" if folder and identifier else f"{root}{identifier}"
 
     def root(self) -> str:
-        """Return the files host's address of the project, which the API names."""
+        """Return the files host's address of the project, which the API gives."""
         if self.ids.root is None:
             content = self.connection.project("files/")
-            for row in rows_of(content):
+            for row in rows_of(content) or []:
                 if at(row, "attributes", "provider") == "osfstorage":
-                    self.keep_root(at(row, "links", "upload"), "")
+                    self.remember_root(at(row, "links", "upload"), "")
         if self.ids.root is None:
             raise self.connection.odd("the project", "it names no storage of its own")
         return self.ids.root
 
-    def keep_root(self, url: object, path: str) -> None:
+    def refuse_if_read_only(self) -> None:
+        """Raise NotSupported where nothing can be uploaded or changed."""
+        settings = self.connection.settings
+        if settings.view_only is not None and settings.token is None:
+            raise NotSupported(
+                f"{settings.address}: a view-only link is for reading", hint="Set token: to upload; see storage.yaml."
+            )
+        self.root()  # finds out what it is; needed anyway
+        if self.connection.registration:
+            raise NotSupported(
+                f"{settings.address} is a registration, which OSF keeps unchanged",
+                hint="Upload to the project that it was made from, or to another project.",
+            )
+
+    def remember_root(self, url: object, path: str) -> None:
         """Learn the root's address from a link to what has ``path`` in it."""
         if self.ids.root is None and isinstance(url, str):
             address = url.partition("?")[0].removesuffix(path.lstrip("/"))
             if address.endswith("/providers/osfstorage/"):
-                self.connection.name_files_host(address)
+                self.connection.trust_files_host(address)
                 self.ids.root = address
 
-    def entry(self, row: Any) -> Entry | None:
-        """Return an entity of the API or of the files host; None for what is none."""
-        name, path = at(row, "attributes", "name"), at(row, "attributes", "path")
-        identifier = path.strip("/") if isinstance(path, str) else ""
-        if not isinstance(name, str) or not _ID.fullmatch(identifier):
+    def listing(self, folder_id: str, what: str, *, of_project: bool = False) -> list[Entry] | None:
+        """Return all that is in one folder, now; None if the folder is gone. The files host lists it without pages."""
+        response = self.connection.request("GET", self.url(folder_id, folder=True), what)
+        if response.status_code == 404 and not of_project:
             return None
-        if at(row, "attributes", "kind") == "folder":
-            return Entry(identifier, name, True)
-        number = at(row, "attributes", "extra", "version") or at(row, "attributes", "current_version")
-        size = at(row, "attributes", "size")
-        modified = at(row, "attributes", "modified_utc") or at(row, "attributes", "date_modified")
-        return Entry(
-            identifier,
-            name,
-            False,
-            number if isinstance(number, int) else 0,
-            size if isinstance(size, int) else None,
-            sha256_in(row),
-            moment(modified),
-        )
+        if response.status_code != 200:
+            raise refusal(response, what, self.connection.settings.address, of_project=of_project)
+        return self.entries(self.connection.json(response, what))
 
-    def kept(self, response: requests.Response, what: str) -> Entry:
-        """Return what the answer to a write says was written; else raise what the answer stands for."""
+    def entries(self, content: Any) -> list[Entry]:
+        """Return what a listing lists, each id once. One that cannot be read as a whole is an error, never empty."""
+        rows = rows_of(content)
+        if rows is None:
+            raise self.connection.odd("the list of files", "there is no list in it")
+        entries = [entry_of(row) for row in rows]
+        if None in entries:
+            raise self.connection.odd("the list of files", "an entry has no name or id")
+        return list({entry.id: entry for entry in entries if entry is not None}.values())
+
+    def written(self, response: requests.Response, what: str) -> Entry:
+        """Return what the answer to a write describes; else raise the error that the answer means."""
         if response.status_code not in (200, 201):
             raise refusal(response, what, self.connection.settings.address)
-        entry = self.entry(self.connection.json(response, what).get("data"))
-        if entry is None or (not entry.is_folder and entry.number < 1):
-            raise self.connection.odd(what, "no description of what was written")
+        entry = entry_of(self.connection.json(response, what).get("data"))
+        if entry is None or (not entry.is_folder and entry.count < 1):
+            raise self.connection.odd(what, "it does not describe what was written")
         return entry
 
-    def delete(self, url: str, what: str) -> None:
-        """Delete a file with all its versions, or a folder with all that is in it; one that is gone already is that."""
-        response = self.connection.request("DELETE", url, what)
+    def delete(self, url: str, what: str, version: int | None = None) -> None:
+        """Delete a file with all its versions, or a folder with all that is in it. It may be gone already."""
+        query = {"version": f"{version}"} if version else None
+        response = self.connection.request("DELETE", url, what, query)
         if response.status_code not in (204, 404, 410):
             raise refusal(response, what, self.connection.settings.address)
 
@@ -143,6 +151,17 @@ class Look:
                 self._remember(path, entries)
         return self._listed[path]
 
+    def again(self, path: str) -> list[Entry] | None:
+        """List a folder anew."""
+        self._listed.pop(path, None)
+        return self.children(path)
+
+    def from_the_root(self) -> None:
+        """Look for the store's folder again, level by level."""
+        self._listed.clear()
+        for path in self._tree.chain():
+            self._tree.ids.folders.pop(path, None)
+
     def has_listed(self, path: str) -> bool:
         """Whether that folder was listed within this operation."""
         return path in self._listed
@@ -152,125 +171,101 @@ class Look:
         return [entry for entry in self._listed.get(self._tree.folder) or [] if not entry.is_folder]
 
     def file_entries(self, key: str) -> list[Entry]:
-        """Return the files called ``key``, as they are now, the lowest id first."""
+        """Return the files found by ``key``, as they are now, the one that uploads go to first."""
         entries = self.children(self._tree.folder) or []
-        return sorted((e for e in entries if e.name == key and not e.is_folder), key=lambda entry: entry.id)
+        return sorted((e for e in entries if e.key == key and not e.is_folder), key=lambda entry: entry.rank)
 
     def file_ids(self, key: str) -> tuple[str, ...]:
-        """Return the ids of the files called ``key``, looked for where this process knows none."""
+        """Return the ids of the files found by ``key``, looked up where this process knows none."""
         known = self._tree.ids.files.get(key)
         if known and self._tree.folder not in self._listed:
             return known
         return tuple(entry.id for entry in self.file_entries(key))
 
-    def folder_id(self, path: str) -> str | None:
-        """Return the id of a folder, "" for the project's root; None if there is none."""
-        if not path:
-            return ""
+    def folder_ids(self, path: str) -> tuple[str, ...]:
+        """Return the ids of the folders at ``path``, the lowest first; none if there is no such folder."""
         known = self._tree.ids.folders.get(path)
         if known:
             return known
+        if not path:
+            return self._root_ids()
         parent, _, name = path.rpartition("/")
         entries = self.children(parent) or []
-        return next((e.id for e in sorted(entries, key=lambda e: e.id) if e.is_folder and e.name == name), None)
+        return tuple(sorted(entry.id for entry in entries if entry.is_folder and entry.name == name))
 
-    def make_folder(self, path: str) -> str:
-        """Return the id of a folder, made with its parents where there is none.
-
-        One that this process has not seen is most likely not there: OSF says so if it is.
-        """
-        known = self._tree.ids.folders.get(path)
-        if known or not path:
-            return known or ""
-        parent, _, name = path.rpartition("/")
-        url = self._tree.url(self.make_folder(parent), folder=True)
-        response = self._connection.request("PUT", url, f"the folder {path}", {"kind": "folder", "name": name})
-        if response.status_code != 409:
-            made = self._tree.kept(response, f"the folder {path}")
-            self._tree.ids.folders[path] = made.id
-            return made.id
-        self._listed.pop(parent, None)  # listed before it was made
-        found = self.folder_id(path)
-        if found is None:
-            raise AlreadyExists(f"The folder {path} cannot be made in {self._connection.settings.address}")
+    def _root_ids(self) -> tuple[str, ...]:
+        ids = self._tree.ids
+        self._tree.root()  # which also finds out whether it is a registration
+        if not self._connection.registration:
+            ids.folders[""] = ("",)
+            return ids.folders[""]
+        top = self._tree.listing("", "the registration", of_project=True) or []
+        found = tuple(sorted(entry.id for entry in top if entry.is_folder and entry.name == ARCHIVE))
+        if found:
+            ids.folders[""] = found
         return found
 
     def _list(self, path: str) -> list[Entry] | None:
-        ids = self._tree.ids
-        if not path and ids.root is None:
+        if not path and self._tree.ids.root is None:
             entries = self._list_through_api()
             if entries is not None:
                 return entries
-        folder_id = self.folder_id(path)
-        if folder_id is None:
-            return None
         what = f"the folder {path}" if path else "the project"
-        response = self._connection.request("GET", self._tree.url(folder_id, folder=True), what)
-        if response.status_code == 404 and path in ids.folders:
-            ids.folders.clear()  # it was deleted, and perhaps made again
-            ids.files.clear()
-            self._listed.clear()
-            return self._list(path)
-        if response.status_code != 200:
-            raise refusal(response, what, self._connection.settings.address, of_project=not path)
-        return self._entries(self._connection.json(response, what))
+        found: dict[str, Entry] = {}
+        for fresh in (False, True):
+            folder_ids = self.folder_ids(path)
+            gone = 0
+            # files of twin folders are moved to the lowest id: listed last, it has what was moved meanwhile
+            for folder_id in reversed(folder_ids):
+                listed = self._tree.listing(folder_id, what, of_project=folder_id == "")
+                gone += listed is None
+                found.update((entry.id, entry) for entry in listed or [])
+            if not gone:
+                return list(found.values()) if folder_ids else None
+            if not fresh:
+                self._forget()
+        return list(found.values()) if gone < len(folder_ids) else None
+
+    def _forget(self) -> None:
+        """Forget all ids: a folder was deleted, and perhaps made again."""
+        self._tree.ids.folders.clear()
+        self._tree.ids.files.clear()
+        self._listed.clear()
 
     def _list_through_api(self) -> list[Entry] | None:
-        """List the project's root where the files host is not known yet: one request tells both.
+        """List the project's root where the files host is not known yet: one request finds both.
 
-        None unless that is everything: rows repeat and vanish across pages of the API's listing.
+        None unless that is all: rows repeat and vanish across the pages of the API's listing.
         """
-        content = self._connection.project("files/osfstorage/", **{"page[size]": "100"})
-        for row in rows_of(content):
-            entry = self._tree.entry(row)
+        content = self._connection.project("files/osfstorage/", **{"page[size]": f"{_PAGE}"})
+        entries = self._tree.entries(content)
+        for row, entry in zip(rows_of(content) or [], map(entry_of, rows_of(content) or []), strict=True):
             if entry is not None:
-                self._tree.keep_root(at(row, "links", "upload"), f"/{entry.id}/" if entry.is_folder else entry.id)
-        links = content.get("links")
-        whole = isinstance(links, dict) and links.get("next") is None and self._tree.ids.root is not None
-        return self._entries(content) if whole else None
-
-    def _entries(self, content: Any) -> list[Entry]:
-        entries = [entry for row in rows_of(content) if (entry := self._tree.entry(row)) is not None]
-        if not isinstance(content.get("data"), list):
-            raise self._connection.odd("the list of files", "no list")
-        return list({entry.id: entry for entry in entries}.values())
+                self._tree.remember_root(at(row, "links", "upload"), f"/{entry.id}/" if entry.is_folder else entry.id)
+        if self._connection.registration:
+            found = tuple(sorted(entry.id for entry in entries if entry.is_folder and entry.name == ARCHIVE))
+            if found:
+                self._tree.ids.folders[""] = found
+            return None
+        self._tree.ids.folders[""] = ("",)
+        total = at(content, "meta", "total")
+        whole = isinstance(content.get("links"), dict) and content["links"].get("next") is None
+        if not whole or total not in (None, len(entries)):
+            return None
+        self._tree.root()  # of an empty project, asked for
+        return entries
 
     def _remember(self, path: str, entries: list[Entry]) -> None:
         ids = self._tree.ids
-        for entry in sorted(entries, key=lambda entry: entry.id, reverse=True):
+        folders: dict[str, tuple[str, ...]] = {}
+        for entry in sorted(entries, key=lambda entry: entry.id):
             if entry.is_folder:
-                ids.folders[f"{path}/{entry.name}".lstrip("/")] = entry.id
+                place = f"{path}/{entry.name}".lstrip("/")
+                folders[place] = (*folders.get(place, ()), entry.id)
+        ids.folders.update(folders)
         if path == self._tree.folder:
             files: dict[str, tuple[str, ...]] = {}
-            for entry in sorted(entries, key=lambda entry: entry.id):
+            for entry in sorted(entries, key=lambda entry: entry.rank):
                 if not entry.is_folder:
-                    files[entry.name] = (*files.get(entry.name, ()), entry.id)
+                    files[entry.key] = (*files.get(entry.key, ()), entry.id)
             ids.files = files
-
-
-def sha256_in(row: Any) -> str | None:
-    """Return the sha256 that OSF tells of a version."""
-    value = at(row, "attributes", "extra", "hashes", "sha256")
-    return value if isinstance(value, str) and _SHA256.fullmatch(value) else None
-
-
-def moment(text: object) -> datetime | None:
-    """Return a moment that OSF tells, with its time zone."""
-    try:
-        date = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def rows_of(content: Any) -> list[Any]:
-    """Return what an answer lists; nothing where it lists nothing."""
-    rows = content.get("data")
-    return rows if isinstance(rows, list) else []
-
-
-def at(row: Any, *names: str) -> Any:
-    """Return what stands in an answer under one name within the other, None where something is missing."""
-    for name in names:
-        row = row.get(name) if isinstance(row, dict) else None
-    return row

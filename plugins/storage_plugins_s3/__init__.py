@@ -27,7 +27,7 @@ def storage_plugins_backend() -> storage_plugins.Backend:
         name="s3",
         settings=S3Settings,
         files=_files,
-        requires=("s3fs", "boto3"),
+        requires=("s3fs",),
         install="storage-plugins[s3]",
         schemes=("s3",),
         locate=locate,

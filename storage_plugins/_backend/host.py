@@ -137,6 +137,24 @@ class Host:
             return next(iter(self._list("versions", lambda: self.files.versions(key), Version, most=1)), None)
         return self._safe("newest", lambda: self.files.newest(key), Version, None)
 
+    def newest_of_all(self, prefix: str) -> list[tuple[str, Version]] | None:
+        """Return every key with its newest version, None where each must be asked for."""
+        if self._is_default("newest_of_all"):
+            return None
+        deadline = Deadline(self.timeout)
+
+        def listed() -> list[tuple[str, Version]] | None:
+            answer = self.files.newest_of_all(prefix)
+            return None if answer is None else list(self._each("newest_of_all", answer, tuple, deadline, _MOST_ITEMS))
+
+        pairs = self._repeated("newest_of_all", listed, deadline)
+        for pair in pairs or ():
+            if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], Version):
+                got = ", ".join(map(_kind_of, pair))
+                raise self._wrong("newest_of_all", "pairs of a key and a Version", got=got)
+            self._check_version("newest_of_all", pair[1])
+        return pairs
+
     def keys(self, prefix: str = "") -> list[str]:
         """Return every key that begins with ``prefix``."""
         keys = self._list("keys", lambda: self.files.keys(prefix), str)

@@ -189,6 +189,14 @@ class FileOperations(abc.ABC):
         """Return the newest version with its record, None for an unknown key."""
         return next(iter(self.versions(key)), None)
 
+    def newest_of_all(self, prefix: str = "") -> Iterable[tuple[str, Version]] | None:
+        """Return every key that begins with ``prefix`` and its newest version, where few requests give them all.
+
+        None where each key must be asked for by `newest`. The version has its identifier at least, where that is
+        recorded.
+        """
+        return None
+
     def differing_in_case(self, key: str) -> Iterable[str]:
         """Return the keys that differ from ``key`` only in upper and lower case."""
         return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]

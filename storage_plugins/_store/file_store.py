@@ -173,21 +173,21 @@ class FileStore(Store):
     def _identifiers(self, assembly_prefix: str | None) -> list[str]:
         prefix = self.parts.prefix(assembly_prefix)
         with self.explained():
-            keys = [key for key in self.all_keys(prefix) if key.endswith(".nc")]
+            described = self.host.newest_of_all(prefix)
+            if described is not None:
+                return sorted(_recorded_name(key, prefix, version) for key, version in described if _is_assembly(key))
+            keys = [key for key in self.all_keys(prefix) if _is_assembly(key)]
             with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
                 return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
 
     def _identifier(self, key: str, prefix: str) -> str:
         """Return the identifier recorded with a key; without a record, what its name says."""
-        stem = key.removeprefix(prefix).removesuffix(".nc")
-        if "_" not in stem:  # no dot can have become an underscore
-            return stem
+        if "_" not in key.removeprefix(prefix):  # no dot can have become an underscore
+            return _recorded_name(key, prefix, None)
         try:
-            newest = self.host.newest(key)
+            return _recorded_name(key, prefix, self.host.newest(key))
         except (AccessDenied, AssemblyNotFound):
-            newest = None
-        recorded = newest.identifier if newest is not None and newest.assembly_prefix == prefix else None
-        return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem
+            return _recorded_name(key, prefix, None)
 
     def _file_names(self, assembly_prefix: str | None) -> list[str]:
         prefix = self.parts.prefix(assembly_prefix)
@@ -253,3 +253,14 @@ class FileStore(Store):
                 raise AssemblyNotFound(f"There is no {identifier} in {self.address}")
             version_id = newest.version_id
         return version_id, loader.own(key, version_id)
+
+
+def _is_assembly(key: str) -> bool:
+    return key.endswith(".nc") and not key.startswith(".")
+
+
+def _recorded_name(key: str, prefix: str, version: Version | None) -> str:
+    """Return the identifier recorded with a key; without a fitting record, what its name says."""
+    stem = key.removeprefix(prefix).removesuffix(".nc")
+    recorded = version.identifier if version is not None and version.assembly_prefix == prefix else None
+    return recorded if recorded is not None and recorded.replace(".", "_") == stem else stem

@@ -95,6 +95,8 @@ def load(
     if parts.fragment and not hashes:
         raise InvalidPin(f"The part after # of {uri} is not a hash", hint="Copy the whole URI: …#sha256=…")
     backend, location = locate(urldefrag(uri).url)
+    if parts.scheme in ("http", "https") and not hashes:
+        _log.warning("%s was not verified: the link has no hash (#sha256=…)", parts._replace(query="").geturl())
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None, given="address")
     store = store_at(entry, Config.open(config))
     fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]

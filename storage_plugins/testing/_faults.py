@@ -142,6 +142,7 @@ class FaultyFiles(FileOperations):
 
     keeps_versions = _passed_on("keeps_versions")
     newest = _passed_on("newest")
+    newest_of_all = _passed_on("newest_of_all")
     creates_safely = _passed_on("creates_safely")
     replaces = _passed_on("replaces")
     replace = _passed_on("replace")

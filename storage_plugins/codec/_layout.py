@@ -1,6 +1,6 @@
-"""How the parts of an assembly lie in a netCDF-4 file: names, types, chunks, and attributes for others to read.
+"""How an assembly is laid out in a netCDF-4 file: names, types, chunks, and attributes for other programs.
 
-Writer and reader both ask here, so that the reader knows a file that somebody else has rewritten.
+Writer and reader both use this, so that the reader recognizes a file that another program has rewritten.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .library import h5py, library
-from .tiles import Array, tile_shape
-from .values import dtype_of, from_json
+from ._library import h5py, hdf5, library
+from ._tiles import Array, tile_shape
+from ._values import dtype_of, from_json
 
 ATTRIBUTE = "storage_plugins"  # the global attribute that describes the assembly
 VARIABLE = "data"
@@ -89,12 +89,12 @@ class Layout:
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        """Shape of its chunks; empty: it is kept in one piece, unfiltered."""
+        """Shape of its chunks; empty: it is stored in one piece, unfiltered."""
         return self.tile if self.inner is None else (*self.tile, self.inner)
 
 
 def layout(name: str, dims: tuple[str, ...], shape: tuple[int, ...], entry: Mapping[str, Any], width: Any) -> Layout:
-    """Return how a variable lies in the file. ``width``: characters of text; "any" for strings; None: no text."""
+    """Return how a variable is laid out. ``width``: characters of text; "any" for strings; None: it is not text."""
     dtype = logical_dtype(entry["type"])
     if dtype is None:
         if width == "any":
@@ -108,7 +108,7 @@ def layout(name: str, dims: tuple[str, ...], shape: tuple[int, ...], entry: Mapp
 
 
 def logical_dtype(kind: Mapping[str, Any]) -> np.dtype[Any] | None:
-    """Return the dtype of the numbers of a type; None: text. ValueError: no type of this format."""
+    """Return the dtype of the numbers of a type; None: it is text. ValueError: the format has no such type."""
     if "category" in kind:
         return logical_dtype(kind["category"])
     if "pandas" in kind:
@@ -150,7 +150,7 @@ def _stored(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], int | None, dict[str, 
 
 
 def to_stored(values: Array, place: Layout) -> Array:
-    """Return numbers of an array, or of a part of it, as they stand in the file."""
+    """Return numbers of an array, or of a part of it, as they are stored in the file."""
     values = np.asarray(values, order="C")
     if values.dtype.kind == "c":
         values = values.astype(values.dtype.newbyteorder("<"), copy=False)
@@ -166,7 +166,7 @@ def to_stored(values: Array, place: Layout) -> Array:
 
 
 def from_stored(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return numbers as they were from how they stand in the file."""
+    """Return the original numbers from those stored in the file."""
     if dtype.kind == "c":
         return values.view(f"<c{2 * values.itemsize}")[..., 0].astype(dtype, copy=False)
     if dtype.kind == "S":
@@ -179,9 +179,9 @@ def from_stored(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def names_in_file(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Return a name for each that netCDF can hold: its own where that will do.
+    """Return a name that netCDF can hold for each: its own where possible.
 
-    netCDF changes names to Unicode form NFC and refuses others; a space would part the list of coordinates.
+    netCDF changes names to Unicode form NFC and refuses others; a space would split the list of coordinates.
     """
     used, chosen = set(taken), {}
     names = list(names)
@@ -215,7 +215,7 @@ def _holds(name: str) -> bool:
 
 
 def attributes_for_others(forms: Mapping[str, Any], technical: Mapping[str, str]) -> dict[str, Any]:
-    """Return those attributes that netCDF holds as they are and that no reader takes for instructions."""
+    """Return the attributes that netCDF holds unchanged and that no reader takes for instructions."""
     return {
         name: value
         for name, value in ((name, from_json(form)) for name, form in forms.items())
@@ -243,7 +243,7 @@ _PLAIN = frozenset(np.dtype(code).str for code in ("i1", "i2", "i4", "i8", "u1",
 
 
 def has_attributes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a variable's attributes are those that were written for others."""
+    """Whether a variable's attributes are those that were written for other programs."""
     found = {name: value for name, value in found.items() if name not in _TECHNICAL}
     wanted = {name: value for name, value in wanted.items() if name not in _TECHNICAL}
     if found.keys() != wanted.keys():
@@ -254,10 +254,10 @@ def has_attributes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def first_chunk(path: Path, group: str | None) -> list[int] | None:
-    """Return where the first chunk of an assembly's data lies: offset and size in bytes; None: that cannot be told."""
+    """Return where the first chunk of an assembly's data is: offset and size in bytes; None: unknown."""
     if h5py is None:
         return None
-    with library(), h5py.File(path, "r") as file:
+    with library(), hdf5(path) as file:
         data = h5py.h5d.open((file if group is None else file[group]).id, VARIABLE.encode())
         if data.get_create_plist().get_layout() != h5py.h5d.CHUNKED or not data.get_num_chunks():
             return None

@@ -1,6 +1,6 @@
 """Numbers in tiles: the grid, the hash of each tile, and its deflated form in a file.
 
-A tile is a chunk of the file, of about 1 MiB. It is hashed and compressed, or read and proved, on its own,
+A tile is a chunk of the file, of about 1 MiB. It is hashed and compressed, or read and verified, on its own,
 so that threads share the work in any order and memory stays flat.
 """
 
@@ -31,6 +31,7 @@ _ROWS = 1 << 14  # of a tile at most along the first of several dimensions
 _REGION = 64 << 20  # bytes of a dask array that are computed at a time, where its own chunks are smaller
 _SAMPLE = 1 << 14  # bytes
 _BLOCK = 65_535  # bytes of one stored block of deflate (RFC 1951, 3.2.4)
+DEFLATE = 1032  # bytes at most that one byte of deflate holds: 258 for each 2 bits (RFC 1951, 3.2.5)
 THREADS = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")
@@ -141,7 +142,7 @@ def _compresses(plane: Array) -> bool:
 def _deflate(stream: Any, data: Array, end: int) -> bytes:
     """Return what a new stream makes of some bytes.
 
-    isal's ``compress`` keeps its state where other data lay before, and once in two hundred processes finds other
+    isal's ``compress`` has its state in memory that held other data, and once in two hundred processes finds other
     matches in the same bytes; the state of its ``compressobj`` begins as zeros, so a stack always writes one file.
     """
     return bytes(stream.compress(data) + stream.flush(end))
@@ -181,7 +182,7 @@ def _inflate(data: bytes, size: int) -> bytes:
 def factorized(values: Array) -> tuple[Array, Array]:
     """Return a code for each value and the different values, in the order in which they first appear.
 
-    NaN and NaT have code -1; codes are of the smallest integer type. Repeated values that stand together, as in
+    NaN and NaT have code -1; codes are of the smallest integer type. Runs of equal values, as in
     sorted data, are looked at once.
     """
     heads = np.flatnonzero(values[1:] != values[:-1]) + 1

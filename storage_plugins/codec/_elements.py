@@ -1,7 +1,7 @@
 """Arrays of any type as numbers or text, which netCDF can hold, and back exactly.
 
-What has no value of the array's own type (None, NaN or pd.NA among text, say) is *marked*: a number for each
-place says which of a few special values stands there; 0 for none.
+What is not of the array's own type (None, NaN or pd.NA among text, say) is *marked*: a number for each element
+says which of a few special values is there; 0: none.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .texts import Texts
-from .tiles import Array, factorized
-from .values import Unkeepable, dtype_of, from_json, to_json
+from ._texts import Texts
+from ._tiles import Array, factorized
+from ._values import Unkeepable, dtype_of, from_json, to_json
 
-_SPECIALS = 255  # different ones in an array: more and it is all kept as JSON
+_SPECIALS = 255  # different ones in an array: with more, all of it is stored as JSON
 _LIKE_NAN = {"float": "nan"}
 _NULLABLE = {
     "Int8": "i1",
@@ -43,7 +43,7 @@ class Elements:
     Attributes:
         type: what they are, as in ``docs/format.md``.
         values: an array of numbers (bool, complex, dates and bytes too), or text; a dask array is not computed.
-        marks: which special value stands at each place, dtype u1, shape (places,); None: none anywhere.
+        marks: which special value each element is, dtype u1, shape (elements,); None: there are none.
         special: the JSON forms of the special values.
     """
 
@@ -70,14 +70,30 @@ def analysed(values: Any) -> Elements:
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """Return the type string of a dtype that can be kept; raises Unkeepable."""
+    """Return the type string of a dtype that can be stored; raises Unkeepable."""
     try:
         if dtype.metadata:
             raise ValueError
         dtype_of(dtype.str)
     except ValueError:
-        raise Unkeepable(f"is of type {dtype}", "Convert it to float64: .astype(float).") from None
+        raise Unkeepable(f"is of type {dtype}", _advice(dtype)) from None
     return dtype.str
+
+
+def _advice(dtype: np.dtype[Any]) -> str | None:
+    """Say what to convert an array of this dtype to."""
+    if dtype.names:
+        field = f"xarray.DataArray(assembly.values[{dtype.names[0]!r}], dims=assembly.dims)"
+        return f"Make an array of each field: {field}."
+    if dtype.kind == "T":  # numpy's StringDType
+        return "Convert it to Python text: .astype(object)."
+    if dtype.char == "g":
+        return "Convert it to float64, which has fewer digits: .astype(float)."
+    if dtype.char == "G":
+        return "Convert it to complex128, which has fewer digits: .astype(complex)."
+    if dtype.metadata:
+        return f"Convert it to the same type without metadata: .astype({dtype.str!r})."
+    return None
 
 
 def dtype_to_json(dtype: Any) -> Any:
@@ -101,7 +117,7 @@ def dtype_from_json(form: Any) -> Any:
 
 
 def of_level(level: pd.Index[Any], codes: Array) -> Elements:
-    """Return the elements of one level of a MultiIndex. Missing places (code -1) are marked."""
+    """Return the elements of one level of a MultiIndex. Missing elements (code -1) are marked."""
     missing = codes < 0
     if isinstance(level.dtype, pd.CategoricalDtype):
         own = np.append(np.asarray(level.array.codes), -1)  # code -1 takes the last
@@ -136,7 +152,7 @@ def _are_text(values: Array, codes: Array) -> bool:
 
 
 def _with_empty(codes: Array, values: Array) -> tuple[Array, Array]:
-    """Let missing places have the code of "", once in the values."""
+    """Give missing elements the code of "", which is added to the values."""
     empty = [position for position, value in enumerate(values) if isinstance(value, str) and not value] or [len(values)]
     return np.where(codes < 0, empty[0], codes.astype(np.intp)), np.append(values, np.array([""], dtype=object))
 
@@ -175,7 +191,9 @@ def _of_pandas(values: Any) -> Elements:
         marks = missing.astype(np.uint8) if missing.any() else None
         return Elements({"pandas": str(dtype)}, numbers, marks, [] if marks is None else [{"NA": None}])
     hint = (
-        "Convert it to UTC without zone, or to text." if isinstance(dtype, pd.DatetimeTZDtype) else "Keep it as text."
+        "Convert it to UTC without zone, or to text."
+        if isinstance(dtype, pd.DatetimeTZDtype)
+        else "Convert it to text."
     )
     raise Unkeepable(f"is of type {dtype}", hint)
 
@@ -190,7 +208,7 @@ _EMPTY: Mapping[type, Any] = {str: "", bool: False, int: 0, float: 0.0}
 
 
 def _of_objects(values: Array) -> Elements:
-    """Return the elements of an object array of shape (places,): of the type most are of, the others marked."""
+    """Return the elements of an object array of shape (elements,): the most frequent type; the others are marked."""
     objects = values.tolist()
     kinds = collections.Counter(map(type, objects))
     base = max((kind for kind in _BASES if kinds[kind]), key=kinds.__getitem__, default=str)
@@ -231,7 +249,7 @@ def restored(elements: Elements, shape: tuple[int, ...]) -> Any:
     """Return the array: of numpy, or of pandas where it was one.
 
     Raises:
-        ValueError: the type is none of this format.
+        ValueError: the format has no such type.
     """
     kind, values = elements.type, elements.values
     if "category" in kind:
@@ -282,7 +300,7 @@ def _category(elements: Elements) -> pd.Categorical:
 def _objects(elements: Elements) -> Array:
     values = elements.values
     if isinstance(values, Texts):
-        if elements.type.get("object") == "json":  # one object for each place: some may be lists
+        if elements.type.get("object") == "json":  # one object for each element: some may be lists
             return _parsed(values.values())
         objects = values.values()
     else:
@@ -338,7 +356,7 @@ def as_level(elements: Elements) -> tuple[Array, pd.Index[Any]]:
 
 
 def _dropping(codes: Array, table: Array, missing: Array) -> tuple[Array, pd.Index[Any]]:
-    """Drop what stood only where something is missing."""
+    """Drop the values that only missing elements have."""
     codes = np.where(missing, -1, codes)
     used = np.zeros(len(table), bool)
     used[codes[~missing]] = True

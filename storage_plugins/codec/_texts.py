@@ -1,4 +1,4 @@
-"""Text as a table of different values and a code for each place, and as fixed-width characters in a file."""
+"""Text as a table of different values and a code for each element, and as fixed-width characters in a file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import json
 import numpy as np
 import pandas as pd
 
-from .tiles import Array, factorized
+from ._tiles import Array, factorized
 
 _WIDE = 4 << 20  # bytes: what costs less than this as fixed-width characters needs no second look
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: spreads what it multiplies
 
 
 class Texts:
-    """Text of any number of places.
+    """Text of any number of elements.
 
     Attributes:
-        codes: for each place, in row-major order, the position of its value in ``table``; shape (places,).
+        codes: for each element, in row-major order, the position of its value in ``table``; shape (elements,).
         table: the different values, in the order in which they first appear; str objects, shape (values,).
     """
 
@@ -57,7 +57,7 @@ class Texts:
         return np.fromiter(map(len, parts), "<u4", len(parts)), b"".join(parts)
 
     def hash(self) -> str:
-        """Return the sha256 that stands for the text, however it is stored (``docs/format.md``)."""
+        """Return the sha256 of the text, which does not depend on how it is stored (``docs/format.md``)."""
         lengths, joined = self.utf8
         sha256 = hashlib.sha256(len(lengths).to_bytes(8, "little"))
         sha256.update(lengths.data)
@@ -67,7 +67,7 @@ class Texts:
         return sha256.hexdigest()
 
     def values(self) -> Array:
-        """Return the str objects, one for each place; shape (places,)."""
+        """Return the str objects, one for each element; shape (elements,)."""
         taken: Array = self.table[self.codes]
         return taken
 
@@ -93,7 +93,7 @@ class Texts:
         return Texts(self.codes, _objects([json.loads(f'"{value}"') for value in self.table]))
 
     def is_wide(self) -> bool:
-        """Whether fixed-width characters would take many times the room of the values themselves."""
+        """Whether fixed-width characters would take many times the space of the values themselves."""
         lengths, _ = self.utf8
         places = len(self.codes)
         if places == 0 or places * int(lengths.max()) <= _WIDE:
@@ -135,10 +135,10 @@ def row_hashes(rows: Array) -> Array:
 
 
 def from_characters(rows: Array, hashes: Array) -> Texts:
-    """Return the text of characters of shape (places, width), dtype u1.
+    """Return the text of characters of shape (elements, width), dtype u1.
 
-    ``hashes`` are their `row_hashes`. Rows of equal numbers are taken for equal: the caller checks the
-    result against its own hash, and turns to `from_bytes` where it differs.
+    ``hashes`` are their `row_hashes`. Rows with equal numbers are assumed to be equal: the caller checks the
+    result against its hash, and uses `from_bytes` where it differs.
 
     Raises:
         UnicodeDecodeError: a value is not UTF-8.
@@ -156,7 +156,7 @@ def from_characters(rows: Array, hashes: Array) -> Texts:
 
 
 def from_bytes(values: list[bytes]) -> Texts:
-    """Return the text of UTF-8 values, one for each place."""
+    """Return the text of UTF-8 values, one for each element."""
     codes, table = pd.factorize(np.fromiter(values, object, len(values)))
     return Texts(codes, _objects([value.decode() for value in table.tolist()]))
 

@@ -1,7 +1,7 @@
-"""Python values as JSON and back, exactly: attributes, and what stands where an array has no value of its own.
+"""Python values as JSON and back, exactly: attributes, and special values in arrays.
 
-The forms are those of ``docs/format.md``. Text, bool, None, int, finite float and list stand for themselves;
-anything else is an object of one key that names its type.
+``docs/format.md`` specifies the forms. Text, bool, None, int, finite float and list are JSON's own; anything else is an
+object with one key, which names its type.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 _DEPTH = 64  # lists within lists
-_KINDS = "biufcmMUS"  # of arrays that are kept as their bytes
+_KINDS = "biufcmMUS"  # of arrays that are stored as their bytes
 _FORBIDDEN = ("g", "G")  # long doubles differ from machine to machine
 
 
@@ -33,7 +33,7 @@ def to_json(value: Any, depth: int = 0) -> Any:
     """Return the JSON form of a value.
 
     Raises:
-        Unkeepable: it has none.
+        Unkeepable: it has no JSON form.
     """
     if depth > _DEPTH:
         raise Unkeepable(f"is nested more than {_DEPTH} deep")
@@ -70,7 +70,7 @@ def from_json(node: Any) -> Any:
     """Return the value of a JSON form.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a form.
     """
     if node is None or isinstance(node, bool | str | int | float):
         return node
@@ -88,7 +88,7 @@ def from_json(node: Any) -> Any:
 def canonical(node: Any) -> bytes:
     """Return the one text of a JSON form that is hashed: keys sorted, no spaces, ASCII.
 
-    Scalars of int64, float64 and numpy's str count as Python's: netCDF itself makes no difference.
+    Scalars of int64, float64 and numpy's str count as Python's: netCDF does not distinguish them.
     """
     return json.dumps(_plain(node), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
@@ -145,9 +145,9 @@ def dtype_of(text: Any) -> np.dtype[Any]:
     try:
         dtype = np.dtype(text)
     except TypeError as error:
-        raise ValueError(f"no dtype: {text!r}") from error
+        raise ValueError(f"not a dtype: {text!r}") from error
     if dtype.kind not in _KINDS or dtype.str != text or dtype.char in _FORBIDDEN:
-        raise ValueError(f"no dtype of this format: {text!r}")
+        raise ValueError(f"not a dtype of this format: {text!r}")
     return dtype
 
 
@@ -161,7 +161,7 @@ def _zoned(value: datetime.datetime | datetime.time) -> str:
     if value.tzinfo is not None and type(value.tzinfo) is not datetime.timezone:
         raise Unkeepable(f"has the time zone {value.tzinfo}", "Convert it to UTC.")
     if value.fold:
-        raise Unkeepable("is marked as the second of two equal times (fold)")
+        raise Unkeepable("is the second of two equal times (fold=1)")
     return value.isoformat()
 
 
@@ -173,7 +173,7 @@ def _timestamp(value: pd.Timestamp) -> list[Any]:
 
 def _float(text: Any) -> float:
     if text not in ("nan", "inf", "-inf"):
-        raise ValueError(f"no float: {text!r}")
+        raise ValueError(f"not a float: {text!r}")
     return float(text)
 
 
@@ -219,11 +219,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 _ADVICE = {
     "DataArray": "Upload it with the assembly: extras={…}.",
     "Dataset": "Upload its arrays with the assembly: extras={…}.",
-    "DataFrame": "Upload it as a file of its own with upload_file, or leave it out with drop_attrs=.",
-    "Series": "Keep it as an array: .to_numpy().",
-    "set": "Keep it as a sorted list.",
-    "frozenset": "Keep it as a sorted list.",
-    "PosixPath": "Keep it as text: str(…).",
-    "OrderedDict": "Keep it as a dict.",
-    "defaultdict": "Keep it as a dict.",
+    "DataFrame": "Upload it as a file of its own with upload_file.",
+    "Series": "Convert it to an array: .to_numpy().",
+    "set": "Convert it to a sorted list: sorted(…).",
+    "frozenset": "Convert it to a sorted list: sorted(…).",
+    "PosixPath": "Convert it to text: str(…).",
+    "OrderedDict": "Convert it to a dict: dict(…).",
+    "defaultdict": "Convert it to a dict: dict(…).",
 }

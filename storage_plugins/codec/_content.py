@@ -9,6 +9,8 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +19,11 @@ import pandas as pd
 import xarray as xr
 
 from ..errors import EncodingError
-from .elements import Elements, analysed, as_level, dtype_from_json, dtype_to_json, of_level, restored
-from .layout import Layout, layout, to_stored
-from .texts import Texts
-from .tiles import digest, in_threads, offsets, region, regions
-from .values import Unkeepable, canonical, from_json, to_json
+from ._elements import Elements, analysed, as_level, dtype_from_json, dtype_to_json, of_level, restored
+from ._layout import Layout, layout, to_stored
+from ._texts import Texts
+from ._tiles import digest, in_threads, offsets, region, regions
+from ._values import Unkeepable, canonical, from_json, to_json
 
 RULE = "sp1"  # names the rule by which a content digest is made
 Json = dict[str, Any]
@@ -105,10 +107,11 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
     """
     for name in [*assembly.dims, *assembly.coords]:
         if not isinstance(name, str):
-            raise EncodingError(f"{label}: the name {name!r} is no str", hint="Rename it: assembly.rename(…).")
-    sizes = dict(zip(map(str, assembly.dims), assembly.shape, strict=True))
+            raise EncodingError(f"{label}: the name {name!r} is not a str", hint="Rename it: assembly.rename(…).")
+    dims = tuple(map(str, assembly.dims))
+    sizes = _sizes(dims, assembly.shape, label)
     with _naming(f"{label}: its name"):
-        description: Json = {"name": to_json(assembly.name), "dims": list(sizes), "sizes": sizes}
+        description: Json = {"name": to_json(assembly.name), "dims": list(dims), "sizes": sizes}
     attrs = {name: value for name, value in assembly.attrs.items() if name not in drop_attrs}
     variables: list[Variable] = []
 
@@ -123,7 +126,7 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
 
     with _naming(f"{label}: its data"):
         elements = analysed(_data(assembly.variable))
-    description["data"] = add(None, tuple(sizes), elements, attrs)
+    description["data"] = add(None, dims, elements, attrs)
     coords: dict[str, Json] = {}
     description["coords"] = coords
     for name, coord in assembly.coords.items():
@@ -132,7 +135,7 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
         dims = tuple(map(str, coord.dims))
         if isinstance(index, pd.MultiIndex):
             if name in index.names:
-                continue  # it comes with its index
+                continue  # its index includes it
             names = list(map(str, index.names))
             coords[name] = {"levels": names, "attrs": _attrs(coord.attrs, f"{label}: coordinate {name!r}")}
             levels = zip(names, index.levels, index.codes, strict=True)
@@ -155,6 +158,23 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
             coords[name]["index"] = index is not None  # not as xarray does it by itself
     description["coords"] = _in_order(coords, assembly)
     return Content(description, variables)
+
+
+def _sizes(dims: tuple[str, ...], shape: tuple[int, ...], label: str) -> dict[str, int]:
+    """Return the length of each dimension. One may come twice, as in a matrix of all stimuli by all stimuli."""
+    sizes: dict[str, int] = {}
+    for dim, size in zip(dims, shape, strict=True):
+        if math.isnan(size):
+            raise EncodingError(
+                f"{label}: dimension {dim!r} has an unknown length (a dask array with chunks of unknown size)",
+                hint="Compute the lengths first: assembly.data.compute_chunk_sizes().",
+            )
+        if sizes.setdefault(dim, size) != size:
+            raise EncodingError(
+                f"{label}: dimension {dim!r} comes twice, with lengths {sizes[dim]} and {size}",
+                hint="Give the two dimensions different names.",
+            )
+    return sizes
 
 
 def _level(label: str, level: tuple[str, pd.Index[Any], Any]) -> Elements:
@@ -198,7 +218,7 @@ def _index_of(assembly: xr.DataArray, name: str, label: str) -> pd.Index[Any] | 
     for given in pandas.names:
         if given is not None and not isinstance(given, str):
             raise EncodingError(
-                f"{label}: the index {name!r} has the name {given!r}, which is no str", hint="Rename it."
+                f"{label}: the index {name!r} has the name {given!r}, which is not a str", hint="Rename it."
             )
     return pandas
 
@@ -211,14 +231,14 @@ def _attrs(attrs: Mapping[Any, Any], what: str, droppable: bool = False) -> Json
     forms: Json = {}
     for name, value in attrs.items():
         if not isinstance(name, str):
-            raise EncodingError(f"{what}: the attribute name {name!r} is no str", hint="Rename it.")
+            raise EncodingError(f"{what}: the attribute name {name!r} is not a str", hint="Rename it.")
         try:
             forms[name] = to_json(value)
         except Unkeepable as error:
-            hint = error.hint or "Keep it as text, or as lists and numbers."
+            hint = error.hint or "Convert it to text, or to lists and numbers."
             if droppable:
                 hint += f" Or leave it out: drop_attrs=[{name!r}]."
-            raise EncodingError(f"{what}: attribute {name!r} {error}, which a file cannot keep", hint=hint) from error
+            raise EncodingError(f"{what}: attribute {name!r} {error}, which a file cannot store", hint=hint) from error
     return forms
 
 
@@ -228,7 +248,7 @@ def _naming(what: str) -> Iterator[None]:
         yield
     except Unkeepable as error:
         hint = error.hint or "Convert it to numbers or text."
-        raise EncodingError(f"{what} {error}, which a file cannot keep", hint=hint) from error
+        raise EncodingError(f"{what} {error}, which a file cannot store", hint=hint) from error
 
 
 # back
@@ -243,9 +263,18 @@ def put_together(description: Json, values: Mapping[str | None, Any], shown_as: 
         shown_as: what the dtypes were that xarray showed, where those may be others.
 
     Raises:
-        EncodingError: this version of xarray or pandas has no place for something.
+        EncodingError: this version of xarray or pandas cannot hold something.
         ValueError: the description contradicts itself.
     """
+    entries = [description["data"], *description["coords"].values()]
+    if all(len(set(entry.get("dims", ()))) == len(entry.get("dims", ())) for entry in entries):
+        return _put_together(description, values, shown_as)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate dimension names")  # whoever made the assembly saw the warning
+        return _put_together(description, values, shown_as)
+
+
+def _put_together(description: Json, values: Mapping[str | None, Any], shown_as: Mapping[str, Any]) -> xr.DataArray:
     sizes = description["sizes"]
     coords: dict[str, xr.Variable] = {}
     indexes: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Assemblies to a netCDF-4 file.
 
-netCDF4 defines the variables, so that every netCDF reader knows them; the chunks are compressed in threads and,
-where h5py is there for it, handed to HDF5 as they are.
+netCDF4 defines the variables, so that every netCDF reader understands them; the chunks are compressed in threads and,
+where h5py is installed, passed to HDF5 as they are.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .content import Content, Json, Variable, seal, tiles_of
-from .layout import (
+from ._content import Content, Json, Variable, seal, tiles_of
+from ._disk import NewFile
+from ._layout import (
     ATTRIBUTE,
     FORMAT,
     VARIABLE,
@@ -30,14 +31,14 @@ from .layout import (
     to_stored,
     unused,
 )
-from .library import close, h5py, library, plain
-from .texts import Texts
-from .tiles import Array, deflated, digest, in_threads, offsets, region
+from ._library import h5py, hdf5, library, netcdf, plain
+from ._texts import Texts
+from ._tiles import Array, deflated, digest, in_threads, offsets, region
 
 
 @dataclasses.dataclass
 class _Placed:
-    """A variable, where it goes, and its characters if it is text."""
+    """A variable, its layout and path in the file, and its characters if it is text."""
 
     variable: Variable
     layout: Layout
@@ -48,26 +49,31 @@ class _Placed:
 def write(path: Path, groups: Mapping[str | None, Content], identifier: str, *, compress: bool) -> str:
     """Write assemblies to a new file, the main one under None; return the content digest of the whole.
 
-    What is at ``path`` after an error is to be removed.
+    The file is flushed to the disk. After an error the caller removes what is at ``path``.
     """
-    import netCDF4
+    with contextlib.closing(NewFile(path)) as file:
+        digest = _write(file, groups, identifier, compress)
+        file.sync()
+    return digest
 
+
+def _write(file: NewFile, groups: Mapping[str | None, Content], identifier: str, compress: bool) -> str:
     placed: list[_Placed] = []
     files: dict[str | None, Json] = {}
-    with library(), netCDF4.Dataset(path, "w", format="NETCDF4") as dataset:
+    with file.opened(lambda path: netcdf(path, "w")) as dataset, library():
         dataset.setncattr("identifier", identifier)
         for group, content in groups.items():
             target = dataset if group is None else dataset.createGroup(group)
             files[group] = _define(target, content, group, placed)
-    for variable, found in _written(path, placed, compress):
+    for variable, found in _written(file, placed, compress):
         variable.entry.update(found)
-    for group, file in files.items():
-        if (place := first_chunk(path, group)) is not None:
-            file["first chunk"] = place
+    for group, notes in files.items():
+        if (place := first_chunk(file.path, group)) is not None:
+            notes["first chunk"] = place
     extras = {group: content.digest for group, content in groups.items() if group is not None}
     if extras:
         groups[None].description["extras"] = extras
-    with library(), netCDF4.Dataset(path, "a") as dataset:
+    with file.opened(lambda path: netcdf(path, "a")) as dataset, library():
         for group, content in groups.items():
             target = dataset if group is None else dataset.groups[group]
             description = {
@@ -140,7 +146,7 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
 
 
 def _set(target: Any, name: str, value: Any) -> None:
-    """Set an attribute. Text as characters: netCDF crashes on damaged strings of any length."""
+    """Set an attribute; text as characters, since netCDF crashes on damaged strings of any length."""
     target.setncattr(name, value.encode() if isinstance(value, str) else value)
 
 
@@ -162,10 +168,8 @@ def _create(target: Any, place: Layout, inner: dict[tuple[str, int], str], dims:
     return plain(target.createVariable(place.name, place.dtype, names, **options))
 
 
-def _written(path: Path, placed: list[_Placed], compress: bool) -> Iterator[tuple[Variable, Json]]:
+def _written(file: NewFile, placed: list[_Placed], compress: bool) -> Iterator[tuple[Variable, Json]]:
     """Write all chunks; yield each variable's hashes once they are known."""
-    import netCDF4
-
     direct = h5py is not None
 
     def work(task: tuple[_Placed, tuple[int, ...], Any]) -> tuple[_Placed, tuple[int, ...], str, Any]:
@@ -186,10 +190,7 @@ def _written(path: Path, placed: list[_Placed], compress: bool) -> Iterator[tupl
     tiles: dict[int, dict[tuple[int, ...], str]] = {id(item): {} for item in placed}
     texts: dict[int, str] = {}
     variables: dict[str, Any] = {}
-    with contextlib.ExitStack() as stack:
-        with library():
-            file = h5py.File(path, "r+") if direct else netCDF4.Dataset(path, "a")
-        stack.callback(close, file)
+    with file.opened(lambda path: hdf5(path, "r+") if direct else netcdf(path, "a")) as opened:
         for target, offset, proof, data in in_threads(work, _tasks(placed)):
             if data is None:
                 texts[id(target)] = proof
@@ -201,11 +202,13 @@ def _written(path: Path, placed: list[_Placed], compress: bool) -> Iterator[tupl
             start = offset if target.layout.inner is None else (*offset, 0)
             with library():
                 if target.path not in variables:
-                    variables[target.path] = file[target.path].id if direct else plain(file[target.path])
+                    variables[target.path] = opened[target.path].id if direct else plain(opened[target.path])
+                variable = variables[target.path]
                 if direct:
-                    variables[target.path].write_direct_chunk(start, data)
+                    variable.write_direct_chunk(start, data)
+                    file.moved(variable.get_chunk_info_by_coord(start).byte_offset, data)
                 else:
-                    variables[target.path][region(start, data.shape, target.layout.stored_shape)] = data
+                    variable[region(start, data.shape, target.layout.stored_shape)] = data
     for target in placed:
         if id(target) in texts:
             yield target.variable, {"text": texts[id(target)]}

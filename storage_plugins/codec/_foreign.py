@@ -1,4 +1,4 @@
-"""netCDF files that this package did not write, or that others have rewritten: read as xarray opens them."""
+"""netCDF files that this package did not write, or that other programs have rewritten: read as xarray opens them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import xarray as xr
 
 from ..errors import EncodingError
-from .layout import VARIABLE
-from .lazy import dask_array
-from .library import alone, library
-from .reading import refuse_implausible
+from ._layout import VARIABLE
+from ._lazy import dask_array
+from ._library import alone
+from ._readable import identity, readable
 
 _UNNAMED = "__xarray_dataarray_variable__"  # what xarray, and so older BrainIO, calls an array without a name
 
 
 def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
-    """Read the assembly in a file. Raises EncodingError, and whatever the netCDF library says of the file."""
+    """Read the assembly in a file. Raises EncodingError, and the errors of xarray and the netCDF library."""
     with alone():
         dataset = _open(path, group)
         try:
@@ -40,7 +40,7 @@ def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
 
 
 def check(path: Path, group: str | None = None) -> None:
-    """Raise unless the file holds an assembly, without reading its data."""
+    """Raise unless the file contains an assembly, without reading its data."""
     with alone():
         dataset = _open(path, group)
         try:
@@ -59,26 +59,18 @@ class _Blocks:
     def __init__(self, path: Path, group: str | None, name: Any, shape: tuple[int, ...], dtype: Any) -> None:
         self.path, self.group, self.name, self.shape, self.dtype = path, group, name, shape, dtype
         self.ndim = len(shape)
+        self.known = identity(path)  # it was looked through when it was opened
 
     def __getitem__(self, key: Any) -> Any:
-        try:
-            with alone():
-                dataset = _open(self.path, self.group)
-                try:
-                    return dataset[self.name].variable[key].values
-                finally:
-                    dataset.close()
-        except (RuntimeError, ValueError) as error:  # so the library says of damage
-            raise EncodingError(f"{self.path.name} cannot be read: {error}", hint="It may be damaged.") from error
+        with readable(self.path, self.known), alone():
+            dataset = _open(self.path, self.group)
+            try:
+                return dataset[self.name].variable[key].values
+            finally:
+                dataset.close()
 
 
 def _open(path: Path, group: str | None) -> xr.Dataset:
-    import netCDF4
-
-    size = path.stat().st_size
-    with library(), netCDF4.Dataset(path) as file:
-        for variable in (file if group is None else file.groups[group]).variables.values():
-            refuse_implausible(path.name, variable.shape, variable.dtype, size)
     return xr.open_dataset(path, group=group, engine="netcdf4")
 
 
@@ -87,4 +79,4 @@ def _assembly_of(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     for name in (VARIABLE, _UNNAMED, *names[: len(names) == 1]):
         if name in dataset.data_vars:
             return dataset[name]
-    raise EncodingError(f"{path.name} holds {len(names)} variables, and none called {VARIABLE!r}: it is no assembly")
+    raise EncodingError(f"{path.name} has {len(names)} variables, and none of them is named {VARIABLE!r}")

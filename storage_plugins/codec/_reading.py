@@ -1,6 +1,6 @@
-"""A netCDF-4 file of this package to what it holds, every byte proved by its hash.
+"""Reading a netCDF-4 file of this package. Every byte is verified by its hash.
 
-The chunks are read by their places in the file, in threads; through netCDF4 where h5py is not there to tell the places.
+The chunks are read by their offsets in the file, in threads; where h5py is missing, through netCDF4.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import json
 import math
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import EncodingError
-from .content import Json, content_digest, seal
-from .elements import Elements
-from .layout import (
+from ._bounds import deflated_at_most
+from ._content import Json, content_digest, seal
+from ._elements import Elements
+from ._layout import (
     ATTRIBUTE,
     FORMAT,
     VARIABLE,
@@ -31,9 +33,11 @@ from .layout import (
     layout,
     logical_dtype,
 )
-from .library import h5py, library, plain, pread
-from .texts import Texts, from_bytes, from_characters, row_hashes
-from .tiles import Array, digest, in_threads, inflated, offsets, region, tile_count
+from ._library import h5py, hdf5, library, netcdf, plain, pread
+from ._texts import Texts, from_bytes, from_characters, row_hashes
+from ._tiles import Array, digest, in_threads, inflated, offsets, region, tile_count
+
+_WIDE = 64 << 20  # bytes that numpy text may take beyond what the file can hold
 
 
 class Damaged(Exception):
@@ -41,17 +45,17 @@ class Damaged(Exception):
 
 
 class Unfit(Exception):
-    """The description is not of what the file holds: another program has rewritten it."""
+    """The description does not match the file: another program has rewritten it."""
 
 
 @dataclasses.dataclass
 class Opened:
-    """A file whose description fits: where everything lies.
+    """A file whose description matches it: where everything is.
 
     Attributes:
         description: of the content.
         layouts: of the data, under None, and of each coordinate.
-        chunks: for each variable, where each chunk lies in the file: offset and size in bytes, in the tiles' order;
+        chunks: for each variable, where each chunk is in the file: offset and size in bytes, in the tiles' order;
             None: it is read through netCDF4.
         whole: what is not in chunks.
         notes: what the description says of each variable in the file.
@@ -69,14 +73,14 @@ class Opened:
 def _description(attribute: Any, name: str) -> Json:
     """Return the parsed description in the attribute of a file called ``name``."""
     if not isinstance(attribute, str):
-        raise Damaged("its description is no text")
+        raise Damaged("its description is not text")
     try:
         parsed = json.loads(attribute)
         if not isinstance(parsed, dict):
-            raise Damaged("its description is no JSON object")
+            raise Damaged("its description is not a JSON object")
         if parsed.get("format") != FORMAT and isinstance(parsed.get("format"), int):
             raise EncodingError(
-                f"{name} is of format {parsed['format']}; this version reads format {FORMAT}",
+                f"{name} has format {parsed['format']}; this version reads format {FORMAT}",
                 hint="Update storage-plugins.",
             )
         if content_digest(parsed["content"]) != parsed["digest"] or seal(parsed["file"]) != parsed["seal"]:
@@ -87,15 +91,13 @@ def _description(attribute: Any, name: str) -> Json:
 
 
 def opened(path: Path, group: str | None) -> Opened | None:
-    """Look at a file of this package without reading its data; None: it is somebody else's.
+    """Look at a file of this package without reading its data; None: another program wrote it.
 
     Raises:
         Damaged, Unfit
         EncodingError: it is of a newer format.
     """
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
         attribute = target.__dict__.get(ATTRIBUTE)
         if attribute is None:
@@ -108,7 +110,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
             raise Damaged(f"its description contradicts itself ({error})") from error
     if h5py is not None:
         size = path.stat().st_size
-        with library(), h5py.File(path, "r") as file:
+        with library(), hdf5(path) as file:
             for name, place in found.layouts.items():
                 if place.chunk:
                     stored = place.name if group is None else f"{group}/{place.name}"
@@ -118,13 +120,11 @@ def opened(path: Path, group: str | None) -> Opened | None:
 
 
 def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
-    """Raise Damaged where a description does not fit although the data lie where they were written.
+    """Raise Damaged where a description does not match although the data are where they were written.
 
-    Programs that rewrite a file put them elsewhere.
+    Programs that rewrite a file write them elsewhere.
     """
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         attribute = (dataset if group is None else dataset.groups[group]).getncattr(ATTRIBUTE)
     place = _description(attribute, path.name)["file"].get("first chunk")
     if place is not None and place == first_chunk(path, group):
@@ -132,10 +132,13 @@ def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
 
 
 def _refuse_hidden(path: Path, group: str | None) -> None:
-    """Refuse a file whose description is there but damaged: netCDF leaves out attributes that it cannot read."""
+    """Refuse a file whose description is damaged: netCDF leaves out attributes that it cannot read.
+
+    Call it within `library`.
+    """
     if h5py is None or not h5py.is_hdf5(path):
         return
-    with h5py.File(path, "r") as file:
+    with hdf5(path) as file:
         if ATTRIBUTE in (file if group is None else file[group]).attrs:
             raise Damaged("its description cannot be read")
 
@@ -150,7 +153,6 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         None: content["data"],
         **{name: entry for name, entry in content["coords"].items() if "levels" not in entry},
     }
-    size = path.stat().st_size
     for name, entry in entries.items():
         note = notes[name] = file.get("variables", {}).get("" if name is None else f"/{name}", {})
         stored = (
@@ -168,11 +170,11 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
         variable = target.variables.get(stored)
         if variable is None or not _fits(variable, place, entry):
             raise Unfit(f"variable {stored!r}")
-        refuse_implausible(path.name, place.stored_shape, place.dtype, size)
         if place.dtype is None or not place.chunk:
             whole[name] = plain(variable)[...]
-    if {place.name for place in layouts.values()} != set(target.variables):
+    if sorted(place.name for place in layouts.values()) != sorted(target.variables):
         raise Unfit("its list of variables")
+    _bound(((entries[name], place.shape) for name, place in layouts.items()), path.stat().st_size)
     return Opened(path, group, content, layouts, dict.fromkeys(layouts), whole, notes)
 
 
@@ -200,21 +202,18 @@ def _fits(variable: Any, place: Layout, entry: Json) -> bool:
     return technical == place.technical and has_attributes(found, wanted)
 
 
-def refuse_implausible(name: str, shape: tuple[int, ...], dtype: Any, size: int) -> None:
-    """Refuse what would fill the memory and cannot be in a file of that many bytes.
-
-    Deflate makes nothing smaller than a thousandth (1032 : 1).
-    """
-    nbytes = math.prod(shape) * (16 if dtype is None or dtype is str else np.dtype(dtype).itemsize)
-    if nbytes > (64 << 20) + 1100 * size:
-        raise EncodingError(
-            f"{name} declares an array of {nbytes:,} bytes, which a file of {size:,} bytes cannot hold",
-            hint="Look at where the file comes from; it may be damaged.",
-        )
+def _bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
+    """Refuse text that a description makes wider than the file can hold: numpy pads each value to the width."""
+    nbytes = 0
+    for entry, shape in entries:
+        dtype = np.dtype(entry["type"].get("dtype", "i1"))
+        nbytes += math.prod(shape) * dtype.itemsize if dtype.kind == "U" else 0
+    if nbytes > _WIDE + deflated_at_most(size):
+        raise Damaged(f"its description declares text of {nbytes:,} bytes")
 
 
 def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
-    """Return where each chunk of a variable lies, in the tiles' order."""
+    """Return where each chunk of a variable is, in the tiles' order."""
     found: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def keep(chunk: Any) -> None:
@@ -233,11 +232,11 @@ def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
 
 
 def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[int, ...], proof: str | None) -> Array:
-    """Return one tile from the file, proved by its hash; without the padding at the far edges.
+    """Return one tile from the file, verified by its hash; without the padding at the far edges.
 
     Raises:
         Damaged: its bytes are not what was written.
-        Unfit: they are sound, yet not those described.
+        Unfit: they are sound, but not those described.
     """
     data = pread(file, chunk[1], chunk[0])
     try:
@@ -252,7 +251,7 @@ def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[in
 
 
 def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elements]:
-    """Read everything, in threads, and prove it by its hashes.
+    """Read everything, in threads, and verify it by its hashes.
 
     Raises:
         Damaged, Unfit
@@ -260,7 +259,7 @@ def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elem
     file = os.open(found.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         made: dict[str | None, Elements] = {}
-        if not skip_data:  # its tiles side by side, and then one coordinate beside the other: memory stays low
+        if not skip_data:  # first its tiles in threads, then the coordinates in threads: memory stays low
             made[None] = _elements(found, None, *_array(found, None, file, in_threads))
         coords = [name for name in found.layouts if name is not None]
         read = in_threads(lambda name: _elements(found, name, *_array(found, name, file, map)), coords)
@@ -271,7 +270,7 @@ def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elem
 
 
 def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array | None, Array | None]:
-    """Return a variable as it stands in the file, and for text a number for each place, as `row_hashes` gives it."""
+    """Return a variable as it is stored, and for text a number for each element, from `row_hashes`."""
     place, chunks = found.layouts[name], found.chunks[name]
     if place.dtype is None or not place.chunk:
         return None, None
@@ -298,9 +297,7 @@ def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array
 
 def through_library(path: Path, group: str | None, place: Layout, part: tuple[slice, ...], proof: str | None) -> Array:
     """Read one tile through netCDF4, as `read_tile` does without it."""
-    import netCDF4
-
-    with library(), netCDF4.Dataset(path) as dataset:
+    with library(), netcdf(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
         variable = plain(target.variables[place.name])
         try:
@@ -350,7 +347,7 @@ def _marks(text: Any, places: int, proof: str) -> Array:
 
 
 def _text(found: Opened, name: str | None, array: Array | None, hashes: Array | None) -> Texts:
-    """Return a variable's text, proved by its hash."""
+    """Return a variable's text, verified by its hash."""
     note, proof = found.notes[name], _entry(found, name)["text"]
 
     def ready(text: Texts) -> Texts:

@@ -1,4 +1,4 @@
-"""An assembly's data as a dask array that reads tiles of its file when they are wanted, here or on another machine."""
+"""An assembly's data as a dask array that reads tiles of its file when they are needed, here or on another machine."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import disk_errors
 from ..errors import IntegrityError
-from .layout import Layout, from_stored
-from .reading import Damaged, Opened, Unfit, read_tile, through_library
-from .tiles import Array, offsets, region
+from ._layout import Layout, from_stored
+from ._reading import Damaged, Opened, Unfit, read_tile, through_library
+from ._tiles import Array, offsets, region
 
 
 @dataclasses.dataclass
 class Tiles:
-    """An array in a file, of which parts can be taken by slices; each tile is proved by its hash.
+    """An array in a file, from which slices are read; each tile is verified by its hash.
 
     Holds no open file, so that threads share it and it can be pickled.
 
@@ -55,7 +56,8 @@ class Tiles:
             for part, size in zip(key, self.shape, strict=True)
         ]
         bounds = tuple(slice(min(part, default=0), max(part, default=-1) + 1) for part in wanted)
-        found = self._read(bounds)
+        with disk_errors(f"read {self.path.name}"):
+            found = self._read(bounds)
         steps = (slice(None, None, part.step) if isinstance(part, slice) else 0 for part in key)
         return found[(*steps, ...)]  # an array even without dimensions
 
@@ -94,6 +96,7 @@ class Tiles:
         return from_stored(out, self.dtype)
 
     def _present(self) -> Path:
+        """Return the path of the file on this machine."""
         try:
             if self.path.stat().st_size == self.size:
                 return self.path

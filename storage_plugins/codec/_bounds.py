@@ -1,0 +1,63 @@
+"""How much memory a file may take: what all its variables together can hold, and a little more."""
+
+from __future__ import annotations
+
+from ._tiles import DEFLATE
+
+_MORE = (
+    64 << 20
+)  # bytes that a file may declare without holding them: parts that were never written are read as fill values
+_DECODED = 8  # bytes that readers may make of one byte: a float64
+
+
+class Unsound(Exception):
+    """The file contradicts itself: it is damaged, or was made to harm."""
+
+
+class Refused(Exception):
+    """The file has something that no file with an assembly may have. The message begins with its name."""
+
+
+class Bounds:
+    """What the variables of one file declare and what the file holds of it, summed up.
+
+    Args:
+        size: of the file in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._missing = self._stored = self._strings = 0
+
+    def declare(self, name: str, nbytes: int, held: int, itemsize: int) -> None:
+        """Add a variable.
+
+        Args:
+            name: for the message.
+            nbytes: of the whole array.
+            held: bytes of it that the file can hold, compression included.
+            itemsize: bytes of an element.
+
+        Raises:
+            Refused: the variables so far are larger than the file can hold.
+        """
+        self._missing += max(0, nbytes - held) * max(1, _DECODED // max(1, itemsize))
+        if self._missing > _MORE:
+            raise Refused(f"{name} declares {nbytes:,} bytes, of which a file of {self.size:,} bytes holds {held:,}")
+
+    def store(self, name: str, nbytes: int) -> None:
+        """Add bytes of the file that one variable uses. Raises Unsound if several variables use the same."""
+        self._stored += nbytes
+        if self._stored > self.size:
+            raise Unsound(f"{name} takes bytes beyond the file's end or of other variables")
+
+    def add_strings(self, name: str, nbytes: int) -> None:
+        """Add bytes of strings, which HDF5 stores one by one. Raises Unsound if they are longer than the file."""
+        self._strings += nbytes
+        if self._strings > self.size:
+            raise Unsound(f"{name} has strings that are longer than the file")
+
+
+def deflated_at_most(stored: int) -> int:
+    """Return the bytes that so many bytes can hold if they are compressed."""
+    return DEFLATE * stored
