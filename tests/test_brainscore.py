@@ -31,8 +31,9 @@ class Assembly(xr.DataArray):
 
 
 @pytest.fixture
-def routed(yaml_file):
+def routed(yaml_file, monkeypatch):
     """A storage.yaml in which a store of each backend in turn stands for a bucket."""
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(yaml_file))  # its servers are not the backends' own
     return route(yaml_file, {PLACE: "lab"})
 
 
@@ -76,8 +77,9 @@ def test_what_was_uploaded_comes_back_by_each_order_of_the_pins(routed, assembly
     assert type(calls[-1]) is Assembly
 
 
-def test_the_version_id_is_null_where_there_is_none(tmp_path, bucket, endpoint, s3_client, assembly, new_bucket):
-    config = {"backend": "s3", "bucket": new_bucket(versioned=False), "endpoint_url": endpoint}
+def test_the_version_id_is_null_where_there_is_none(tmp_path, endpoint, assembly, new_bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    config = {"backend": "s3", "bucket": new_bucket(versioned=False)}
     (tmp_path / "storage.yaml").write_text(yaml.safe_dump({"stores": {"lab": config}}))
     told = brainscore.upload_data_assembly(assembly, "X")
     assert told["VersionId"] == "null"
@@ -330,11 +332,11 @@ def test_without_any_yaml_it_is_brainscores_bucket_and_never_this_computer(
         ("brainscore:\n  bucket: {a: one}", 6, "Did you mean 'buckets'"),
         ("brainscore:\n  buckets: one", 6, "not a mapping"),
         ("brainscore:\n  buckets:\n    a: one\n    b: tow", 8, "Did you mean 'two'"),
-        ("brainscore:\n  buckets:\n    a: [one]", 7, "none of the stores"),
+        ("brainscore:\n  buckets:\n    a: [one]", 7, "there is no store"),
         ("brainscore:\n  buckets:\n    'a*': one", 7, "a\\*"),
-        ("brainscore:\n  buckets:\n    'a/*/b': one", 7, "is no bucket"),
-        ("brainscore:\n  buckets:\n    'a/': one", 7, "is no bucket"),
-        ("brainscore:\n  buckets:\n    a: one\n    a: two", 8, "stands twice"),
+        ("brainscore:\n  buckets:\n    'a/*/b': one", 7, "is not a bucket"),
+        ("brainscore:\n  buckets:\n    'a/': one", 7, "is not a bucket"),
+        ("brainscore:\n  buckets:\n    a: one\n    a: two", 8, "defined twice"),
         ("brainscor: {}", 5, "Did you mean 'brainscore'"),
     ],
 )

@@ -54,8 +54,9 @@ def installed():
 
 
 @pytest.fixture
-def routed(yaml_file):
+def routed(yaml_file, monkeypatch):
     """A storage.yaml in which a store of each backend in turn stands for all buckets."""
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(yaml_file))  # its servers are not the backends' own
     yaml_file.write_text(
         yaml.safe_dump({**yaml.safe_load(yaml_file.read_text()), "brainscore": {"buckets": {"*": "lab"}}})
     )

@@ -20,8 +20,9 @@ FILES = {"n1.png": b"one", "n2.png": b"two", "sub/n3.png": b"three"}
 
 
 @pytest.fixture
-def routed(yaml_file):
+def routed(yaml_file, monkeypatch):
     """A storage.yaml in which a store of each backend in turn stands for a bucket."""
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(yaml_file))  # its servers are not the backends' own
     values = {**yaml.safe_load(yaml_file.read_text()), "brainscore": {"buckets": {PLACE: "lab"}}}
     yaml_file.write_text(yaml.safe_dump(values))
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import pickle
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import xarray as xr
@@ -109,6 +110,8 @@ def test_attributes_that_cannot_be_kept_are_refused_by_name_or_dropped(store, as
 
 
 def test_a_receipts_uri_loads_without_any_configuration(store, assembly, new_cache, tmp_path, monkeypatch):
+    if "endpoint_url=" in store.address:  # a server that only a URI names gets no credentials; the user's own does
+        monkeypatch.setenv("AWS_ENDPOINT_URL", parse_qs(urlsplit(store.address).query)["endpoint_url"][0])
     receipt = store.upload(assembly, "X")
     store.upload(make_assembly(5), "X")
     new_cache()

@@ -6,7 +6,7 @@ import re
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, quote, unquote
 
-from pydantic import Field, SecretStr, StrictBool, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from storage_plugins import Location, StoreSettings
 
@@ -56,6 +56,21 @@ _OURS = (
     "sock",
     "use_listings_cache",
 )
+
+
+# protocols whose addresses name no server: it is the service's own
+_CLOUDS = ("abfs", "abfss", "adl", "az", "box", "dropbox", "gcs", "gdrive", "gs", "hf", "memory", "oss")
+_NAMES_SERVER = re.compile(r"host|ur[li]|endpoint|prox|server|address|domain|connection", re.I)
+
+
+def _addresses(options: Any, name: str = "") -> list[str]:
+    """Return the texts among options that name a server."""
+    if isinstance(options, dict):
+        return [found for key, value in options.items() for found in _addresses(value, str(key))]
+    if isinstance(options, list | tuple):
+        return [found for value in options for found in _addresses(value, name)]
+    is_address = isinstance(options, str) and ("://" in options or _NAMES_SERVER.search(name))
+    return [options] if is_address else []
 
 
 class Url(NamedTuple):
@@ -113,9 +128,6 @@ class FsspecSettings(StoreSettings):
     secrets: dict[str, SecretStr] = Field(
         {}, description="options that are secret, such as password, each written ${VARIABLE}"
     )
-    secrets_in_clear_text: StrictBool = Field(
-        False, description="whether secrets may be sent over connections that are not encrypted"
-    )
     host_keys: Literal["known", "any"] = Field(
         "known", description="which SFTP servers to connect to: those in known_hosts, or any"
     )
@@ -147,9 +159,9 @@ class FsspecSettings(StoreSettings):
             raise ValueError("host_keys: is for sftp:// addresses only")
         if place.protocol == "sftp" and "port" in self.options:
             raise ValueError("write the port in url:, as in sftp://host:2222/srv/data")
-        if self.secrets and not self.secrets_in_clear_text and (reason := self._in_clear_text(place)):
+        if self.secrets and not self.allow_unencrypted and (reason := self._in_clear_text(place)):
             raise ValueError(
-                f"secrets: would be sent in clear text, as {reason}; to allow that: secrets_in_clear_text: true"
+                f"secrets: would be sent in clear text, as {reason}; to allow that: allow_unencrypted: true"
             )
         if twice := self.options.keys() & self.secrets.keys():
             raise ValueError(f"{min(twice)} is in options: and in secrets:")
@@ -165,6 +177,22 @@ class FsspecSettings(StoreSettings):
             if _CLEAR_TEXT.search(str(value)):
                 return f"{name} is not encrypted: write https://"
         return None
+
+    def credential_hosts(self) -> list[str]:
+        """Return the server in ``url:``, unless it is a cloud's own, and servers in ``options:``."""
+        place = parse(self.url)
+        port = f":{place.port}" if place.port else ""
+        host = f"[{place.host}]" if ":" in place.host else place.host
+        named = [] if place.protocol in (*_CLOUDS, *WEBDAV) else [f"{place.protocol}://{host}{port}"]
+        return [*named, *_addresses(self.options)]
+
+    def implicit_credentials(self) -> str | None:
+        """Return what fsspec finds itself. A known SFTP server proves its identity and gets no secret."""
+        protocol = parse(self.url).protocol
+        if protocol in SFTP:
+            trusting = self.host_keys == "any" or any(name.startswith("gss") for name in self.options)
+            return "your SSH sign-in" if trusting else None
+        return None if protocol in ("ftp", "memory", *WEBDAV) else f"the credentials that fsspec finds for {protocol}"
 
     def given(self) -> dict[str, Any]:
         """Return the filesystem's options, with the values of the secret ones."""

@@ -69,6 +69,10 @@ class OsfSettings(StoreSettings):
             raise ValueError("must be https://: a token would be sent unencrypted")
         return value.rstrip("/") + "/"
 
+    def credential_hosts(self) -> list[str]:
+        """Return the API, if it is not osf.io's."""
+        return [] if self.api_url == _API else [self.api_url]
+
     def without_secrets(self) -> OsfSettings:
         """Return the settings without credentials."""
         return self.model_copy(update={"token": None, "view_only": None})

@@ -70,6 +70,16 @@ class S3Settings(StoreSettings):
         """The bucket without a folder."""
         return self.bucket.partition("/")[0]
 
+    def credential_hosts(self) -> list[str]:
+        """Return the server in these settings; one in the user's own AWS configuration is not asked about."""
+        if not self.endpoint_url or self.anonymous == "always":
+            return []
+        return [] if self.endpoint_url == configured_endpoint(self.profile) else [self.endpoint_url]
+
+    def implicit_credentials(self) -> str:
+        """Return what signs the requests, with the session token that they carry."""
+        return "AWS credentials"
+
     @property
     def folder(self) -> str:
         """What every key begins with: empty, or ending in ``/``."""

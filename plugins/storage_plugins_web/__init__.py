@@ -23,10 +23,18 @@ class WebSettings(storage_plugins.StoreSettings):
     @field_validator("url")
     @classmethod
     def _is_web_address(cls, value: SecretStr) -> SecretStr:
-        parts = urlsplit(value.get_secret_value())
+        text = value.get_secret_value().strip()  # a variable read from a file ends in a newline
+        parts = urlsplit(text)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("must be an http:// or https:// address without user and password")
-        return value
+        if not re.fullmatch(r"[!-~]+", text):
+            raise ValueError("has characters that must be percent-encoded in an address")
+        return SecretStr(text)
+
+    def credential_hosts(self) -> list[str]:
+        """Return the server of the link."""
+        parts = urlsplit(self.url.get_secret_value())
+        return [f"{parts.scheme}://{parts.netloc}"]
 
 
 def _files(settings: Any) -> LinkedFile:

@@ -1,14 +1,14 @@
-"""What a backend's settings in ``storage.yaml`` may be: a pydantic model derived from `StoreSettings`.
+"""The settings of a backend in ``storage.yaml``: a pydantic model derived from `StoreSettings`.
 
-Fields of type ``pydantic.SecretStr``, or ``dict[str, SecretStr]``, are secrets: only they may say
-``${VARIABLE}``, and they are shown nowhere. Fields of type `ConfigFolder` are folders, relative to the YAML file.
+Fields of type ``pydantic.SecretStr``, or ``dict[str, SecretStr]``, are secrets: only they may contain
+``${VARIABLE}``, and they are never shown. Fields of type `ConfigFolder` are folders, relative to the YAML file.
 """
 
 from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,14 +26,14 @@ from pydantic import (
 from .._identifiers import check_prefix
 from ..atomic import expanded
 
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def _from_config(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
     if value == "" or "\0" in str(value):
-        raise ValueError("must be the name of a folder")
+        raise ValueError("must be the path of a folder")
     base = (info.context or {}).get("folder")
     path = expanded(value)
     return path if path.is_absolute() or base is None else Path(base, path)
@@ -44,32 +44,56 @@ ConfigFolder = Annotated[Path, BeforeValidator(_from_config)]
 
 
 class StoreSettings(BaseModel):
-    """The settings every backend has. Unknown keys and values of another type are refused."""
+    """The settings that every backend has. Unknown keys and values of another type are refused.
+
+    A backend with secrets declares which servers get them: see `credential_hosts` and `implicit_credentials`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    assembly_prefix: str = Field("assy_", description="what the file names of assemblies begin with")
+    assembly_prefix: str = Field("assy_", description="prefix of the file names of assemblies")
     contact: str | None = Field(None, description="whom to ask for access; named in errors")
-    visibility: Literal["private", "public"] = Field(
-        "private", description="whether uploads are to be readable by everybody"
-    )
+    visibility: Literal["private", "public"] = Field("private", description="public: anyone can read the uploads")
     replace: StrictBool = Field(
-        False, description="whether a host without versions may replace an assembly by a changed one"
+        False, description="whether an upload may replace a changed assembly, if the store has no versions"
     )
     compression: Literal["deflate", "none"] = Field(
-        "deflate", description="of assemblies that are uploaded; none is for speed on a fast local disk"
+        "deflate", description="compression of uploaded assemblies; none is faster on a fast local disk"
     )
     timeout: float = Field(
-        40, gt=0, le=86400, description="seconds without an answer, or without progress, after which an operation fails"
+        40, gt=0, le=86400, description="seconds without a response or progress after which an operation fails"
     )
     cache: Literal["private", "shared"] = Field(
-        "private", description="where copies of what needed credentials may be cached"
+        "private", description="shared: data that needed credentials may be cached in a shared folder"
+    )
+    allow_unencrypted: StrictBool = Field(
+        False, description="whether credentials may be sent over http:// to other computers"
     )
 
     def __getstate__(self) -> dict[Any, Any]:
         """Leave secrets out of pickles."""
         state = super().__getstate__()
         return {**state, "__dict__": {name: _unsecret(value) for name, value in state["__dict__"].items()}}
+
+    def credential_hosts(self) -> Iterable[str] | None:
+        """Return the servers that these settings name, such as ``https://s3.lab.example``, and that get credentials.
+
+        The service's own servers, which are the same for all its users, are left out. Before a ``storage.yaml`` that
+        was found, and not named, sends a secret to another server, the user must agree to it once.
+        The default, None, means that this is not known: the user must agree to every variable that such a file names.
+        """
+        return None
+
+    def implicit_credentials(self) -> str | None:
+        """Return what is sent to `credential_hosts` besides secret settings, such as "AWS credentials", or None."""
+        return None
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _is_number(cls, timeout: object) -> object:
+        if isinstance(timeout, bool):
+            raise ValueError("must be a number")
+        return timeout
 
     @field_validator("assembly_prefix")
     @classmethod
@@ -97,7 +121,7 @@ def without_secrets(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[str,
 def _is_reference(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_reference, value.values()))
-    return _REFERENCE.fullmatch(str(value)) is not None
+    return VARIABLE.fullmatch(str(value)) is not None
 
 
 def _is_secret(annotation: object) -> bool:

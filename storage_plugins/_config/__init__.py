@@ -1,1 +1,1 @@
-"""``storage.yaml``: found, read, checked; its JSON Schema."""
+"""``storage.yaml``: found, trusted, read, checked; its JSON Schema."""

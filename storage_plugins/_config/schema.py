@@ -1,7 +1,7 @@
 """The JSON Schema of ``storage.yaml``, for editors: made from the settings models of the installed backends.
 
-Draft 7, which every editor knows. It accepts what the configuration accepts as far as names and types go;
-what a validator of a model says besides, `open_store` tells.
+Draft 7, which every editor supports. It accepts what the configuration accepts, as far as names and types go; what
+the validators of a model refuse besides, `open_store` reports.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._backend.discovery import installed
-from .._backend.settings import secret_fields
+from .._backend.settings import VARIABLE, secret_fields
 from .._store.group import BACKEND, GroupSettings
-from .config import BUCKETS, STORE_NAME, VARIABLE
+from .config import BUCKETS, STORE_NAME, UNBRACED
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_SAY = 'A secret: write "${VARIABLE}", which is read from the environment when the store is opened.'
+_WRITTEN = 'A secret: write "${VARIABLE}", which is read from the environment when the store is opened.'
 
 
 def schema() -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the schema; and what is wrong with each plugin that had to be left out, by its title."""
+    """Return the schema, and the problem of each plugin that is left out, by its title."""
     definitions: dict[str, Any] = {}
     names: list[str] = []
     left_out: dict[str, str] = {}
@@ -30,7 +30,7 @@ def schema() -> tuple[dict[str, Any], dict[str, str]]:
             continue
         try:
             definitions |= _definitions(plugin.name, plugin.backend.settings)
-        except Exception as error:  # a model of somebody else's, with types that have no schema
+        except Exception as error:  # a third party's model with types that have no schema
             left_out[plugin.title] = f"its settings have no schema: {type(error).__name__}: {error}"
         else:
             names.append(plugin.name)
@@ -50,7 +50,7 @@ def schema() -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _definitions(name: str, model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of one backend's store, and those of the models within it, by names of their own."""
+    """Return the schema of one backend's store and those of the models in it, by unique names."""
     made = model.model_json_schema(ref_template=f"#/$defs/{_name(name)}.{{model}}")
     inner = {f"{_name(name)}.{title}": text for title, text in made.pop("$defs", {}).items()}
     secret = secret_fields(model)
@@ -66,7 +66,7 @@ def _definitions(name: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _secret(text: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a secret: any text, as its variable is not what the model checks."""
+    """Return the schema of a secret: any text, because the model checks the value of its variable."""
 
     def any_text(part: Any) -> Any:
         if isinstance(part, list):
@@ -77,14 +77,14 @@ def _secret(text: dict[str, Any]) -> dict[str, Any]:
             return {"type": "string"}
         return {key: any_text(value) for key, value in part.items() if key != "default"}
 
-    described = " ".join(filter(None, [text.get("description"), _SAY]))
+    described = " ".join(filter(None, [text.get("description"), _WRITTEN]))
     return {**any_text(text), "description": described}
 
 
 def _plain(text: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of what is no secret: text in it names no variable."""
+    """Return the schema of a setting that is not secret: its text names no variable."""
     if text.get("type") == "string" and "enum" not in text:
-        return {**text, "not": {"pattern": VARIABLE.pattern}}
+        return {**text, "not": {"pattern": f"{VARIABLE.pattern}|{UNBRACED.pattern}"}}
     return {**text, "anyOf": [_plain(part) for part in text["anyOf"]]} if "anyOf" in text else text
 
 
@@ -103,10 +103,10 @@ _TOP: dict[str, Any] = {
     "required": ["stores"],
     "additionalProperties": False,
     "properties": {
-        "default": {"type": ["string", "null"], "description": "name of the store used when none is named"},
+        "default": {"type": ["string", "null"], "description": "name of the store that is used if none is named"},
         "receipts": {
             "type": ["boolean", "string", "null"],
-            "description": "true (the default): in receipts/ beside this file; false: nowhere; or a folder",
+            "description": "where receipts go: true (default): receipts/ beside this file; false: nowhere; or a folder",
         },
         "stores": {
             "type": "object",
@@ -122,7 +122,7 @@ _TOP: dict[str, Any] = {
             "properties": {
                 "buckets": {
                     "type": "object",
-                    "description": "which store stands for which of the buckets that Brain-Score's code names",
+                    "description": "which store is used for which bucket in Brain-Score's code",
                     "propertyNames": {"pattern": f"^({BUCKETS.pattern})$"},
                     "additionalProperties": {"type": "string"},
                 }

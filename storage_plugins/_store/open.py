@@ -15,8 +15,10 @@ from urllib.parse import parse_qs, urldefrag, urlsplit
 from .._backend.discovery import Backend, find_backend, locate, made_by, title_of
 from .._backend.hints import OPENING, see
 from .._backend.operations import FileOperations
-from .._backend.settings import without_secrets
+from .._backend.settings import StoreSettings, without_secrets
 from .._config.config import Config, StoreEntry, nearest
+from .._config.secrets import refuse_shown_secrets
+from .._config.trust import check_secrets
 from .._copies.cache import Cache
 from ..errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from ..protocol import AssemblyStore, Receipt
@@ -59,7 +61,8 @@ def load(
 ) -> xr.DataArray:
     """Load the assembly that a receipt's ``uri`` names; no configuration is needed.
 
-    A configured store of the same address is used where there is one, with its credentials.
+    A configured store of the same address is used where there is one, with its credentials. A server that only the
+    URI names gets no credentials.
 
     Args:
         uri: such as ``s3://bucket/key?versionId=…#sha256=…``; ``sha1=`` is understood too. Or a receipt.
@@ -94,7 +97,7 @@ def load(
     backend, location = locate(urldefrag(uri).url)
     if parts.scheme in ("http", "https") and not hashes:
         _log.warning("%s was not verified: the link has no hash (#sha256=…)", parts._replace(query="").geturl())
-    entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None)
+    entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None, given="address")
     store = store_at(entry, Config.open(config))
     fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]
     return codec.decode(fetch(), cls=cls, chunks=chunks, refetch=fetch)
@@ -123,6 +126,7 @@ def portable(entry: StoreEntry) -> dict[str, Any]:
         "folder": entry.folder,
         "receipts": entry.receipts,
         "implicit": entry.implicit,
+        "given": "address" if entry.given == "address" else "named",  # an open store was trusted already
     }
 
 
@@ -152,8 +156,12 @@ def open_entry(entry: StoreEntry) -> Store:
         raise PluginError(f"{entry.origin}, store {entry.name!r}: {error.message}", hint=error.hint) from error
     settings, unset = entry.settings(backend)
     try:
+        check_secrets(entry, backend, settings)
         if backend.files is not None:
             files = _checked_files(made_by(backend.files, settings))
+            if entry.given == "address":
+                files = _without_credentials(files, settings)
+            refuse_shown_secrets(entry, backend, files.address)
             if settings.visibility == "public" and files.anonymous() is None:
                 raise _cannot_open(entry)
             return FileStore(entry, settings, files, cache=Cache.from_environment(), unset=unset)
@@ -177,6 +185,21 @@ def _checked_files(files: FileOperations) -> FileOperations:
     if not isinstance(files.address, str):
         raise TypeError(f"address is {type(files.address).__name__}, expected str; it is a property")
     return files
+
+
+def _without_credentials(files: FileOperations, settings: StoreSettings) -> FileOperations:
+    """Return the files as readers without credentials see them, unless their server is the backend's own."""
+    hosts = settings.credential_hosts()
+    if hosts is not None and not [*hosts]:
+        return files
+    anonymous = files.anonymous()
+    credentials = settings.implicit_credentials()
+    if anonymous is None and credentials:
+        raise NotSupported(
+            f"{files.address} can be read only with {credentials}, which a server that is named by a URI does not get",
+            hint="Configure it as a store in storage.yaml.",
+        )
+    return anonymous or files
 
 
 def _checked_store(store: AssemblyStore) -> AssemblyStore:
@@ -214,8 +237,9 @@ def store_at(entry: StoreEntry, config: Config) -> Store:
             continue
         try:
             store = open_entry(candidate)
-        except (ConfigError, NotSupported, PluginError):
-            continue  # a problem of that entry alone
+        except (ConfigError, NotSupported, PluginError) as error:
+            _log.info("%s", error.message)  # a problem of that entry alone
+            continue
         if store.address == wanted.address:
             return store
     return wanted

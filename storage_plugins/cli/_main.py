@@ -27,10 +27,11 @@ from ._sharing import publish, publish_store, share, unpublish
 from ._signals import end_as_by_ctrl_c, exit_code_of
 from ._starting import demo, init
 from ._stores import backends, stores
+from ._trust import asking, trust
 from ._uploading import upload
 
 _COMMANDS = (
-    *(demo, init, stores, backends, check, schema, new_backend),
+    *(demo, init, stores, backends, check, trust, schema, new_backend),
     *(upload, load, fetch, list_names, versions, content_digest),
     *(publish, unpublish, publish_store, share, mirror, receipts, cache),
 )
@@ -49,7 +50,7 @@ def main() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (None: that of this process); return its exit code, which says what kind of problem it met."""
     try:
-        return cli(arguments, prog_name="storage-plugins", standalone_mode=False) or 0
+        return asking(lambda: cli(arguments, prog_name="storage-plugins", standalone_mode=False)) or 0
     except StorageError as error:
         say(f"Error: {error}", error=True)
         return exit_code(error)

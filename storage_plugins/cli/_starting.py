@@ -11,6 +11,7 @@ import click
 from .. import errors
 from ._options import example
 from ._output import print_receipt, say, visible
+from ._trust import trust_new
 
 _FILE_ENDINGS = (".yaml", ".yml")
 
@@ -65,6 +66,7 @@ def init(words: tuple[str, ...], backend: str | None, name: str | None) -> None:
         backend, settings = _asked()
     name = name or ("lab" if backend else "scratch")
     _write(path, store_yaml(name, backend, settings, path.absolute().parent) if backend else STORAGE_YAML)
+    trust_new(path)
     here = "" if path.absolute().parent == Path.cwd() and path.name == "storage.yaml" else f" -c {path}"
     say(f"Wrote {path}.")
     say(f"To test its store {name!r}:  storage-plugins check{here}")

@@ -38,8 +38,8 @@ def store_yaml(name: str, backend: str, settings: Mapping[str, str], folder: Pat
     import yaml
 
     from .._backend.discovery import find_backend
-    from .._backend.settings import secret_fields
-    from .._config.config import VARIABLE, Config
+    from .._backend.settings import VARIABLE, secret_fields
+    from .._config.config import Config
 
     found = find_backend(backend)
     for field in secret_fields(found.settings) & settings.keys():
