@@ -113,10 +113,10 @@ class TestS3(BackendTests):
     def host(self, s3_server, s3_client, bucket):
         return S3Host(s3_server, s3_client, bucket)
 
-    def test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes(self, lab, s3_server):
+    def test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes(self, lab, s3_server):
         if s3_server.kind == "moto":
             pytest.skip("moto loses versions that are put at the same moment; see STORAGE_PLUGINS_TEST_S3")
-        super().test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes(lab)
+        super().test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes(lab)
 
 
 class TestS3WithoutVersions(UnversionedTests):

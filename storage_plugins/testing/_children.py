@@ -1,4 +1,4 @@
-"""Functions run in other processes, and what they run there."""
+"""Run functions in other processes; and the functions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SILENT = 90.0  # seconds without an answer
 
 
 def in_children(method: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Call ``function`` with each of ``arguments``, each in a process of its own, all at once; return the answers.
+    """Call ``function`` with each of ``arguments``, each in its own process, all at once; return the answers.
 
-    ``method`` is "fork" or "spawn"; where the system has no fork the test is skipped.
+    ``method`` is "fork" or "spawn". The test is skipped where the system has no safe fork.
     """
     if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
-        pytest.skip(f"{method} is not for this system")
+        pytest.skip(f"{method} is not available on this system")
     context: Any = multiprocessing.get_context(method)
     children = []
     try:
@@ -33,7 +33,7 @@ def in_children(method: str, function: Callable[..., Any], arguments: Sequence[t
             pipe, other = context.Pipe(duplex=False)
             child = context.Process(target=_answer, args=(other, function, *each), daemon=True)
             children.append((child, pipe))
-            with warnings.catch_warnings():  # newer Pythons warn of threads beside a fork: that is what is tested
+            with warnings.catch_warnings():  # newer Pythons warn about forking with threads, which is what is tested
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child.start()
             other.close()
@@ -57,7 +57,7 @@ def _answer(pipe: Any, function: Callable[..., Any], *arguments: Any) -> None:
 
 def _answer_of(pipe: Any, method: str) -> Any:
     try:
-        good, answer = pipe.recv() if pipe.poll(_SILENT) else (False, f"no answer for {_SILENT} seconds")
+        good, answer = pipe.recv() if pipe.poll(_SILENT) else (False, f"no answer within {_SILENT} seconds")
     except EOFError:
         good, answer = False, "it died"
     if not good:
@@ -66,7 +66,7 @@ def _answer_of(pipe: Any, method: str) -> Any:
 
 
 def fetch(store: Store, receipt: Receipt) -> bytes:
-    """Read a file from the host, past what is cached here."""
+    """Read a file from the host, not from the cache."""
     return read(store.files, receipt.key, receipt.version_id)  # type: ignore[attr-defined]
 
 
@@ -81,7 +81,7 @@ def upload_many(store: Store, paths: Sequence[Path], name: str) -> list[Receipt]
 
 
 def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:
-    """Return by how many bytes the process grew at most in the upload, and after the download, of a large file."""
+    """Return the memory in bytes that the upload of a large file needed, and the upload and download together."""
     store.upload_file(small, "small.bin")
     store.fetch("small.bin", newest=True)
     before = _peak()
@@ -92,6 +92,6 @@ def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:
 
 
 def _peak() -> int:
-    """Return the most memory that this process ever had, in bytes; Linux tells it."""
+    """Return the peak memory of this process in bytes, on Linux."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

@@ -153,7 +153,7 @@ class DownloadsInMemory(FolderFiles):
         yield path.read_bytes()[start:stop]
 
 
-@mutation("stores uploads in its own process and sends nothing", "test_every_version_stays_as_it_was")
+@mutation("stores uploads in its own process and sends nothing", "test_every_version_stays_unchanged")
 class SendsNothing(FolderFiles):
     def folder(self, key):
         return super().folder(key).parent / f"{id(self)}" / key
@@ -162,7 +162,7 @@ class SendsNothing(FolderFiles):
 # versions
 
 
-@mutation("overwrites the existing version", "test_every_version_stays_as_it_was")
+@mutation("overwrites the existing version", "test_every_version_stays_unchanged")
 class Overwrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 or not self.numbers(key):
@@ -171,7 +171,7 @@ class Overwrites(FolderFiles):
         return 1
 
 
-@mutation("reports versioning, but has none", "test_every_version_stays_as_it_was")
+@mutation("reports versioning, but has none", "test_every_version_stays_unchanged")
 class SaysItKeepsVersions(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         number = super().claim(key, source, metadata, only)
@@ -181,7 +181,7 @@ class SaysItKeepsVersions(FolderFiles):
         return number
 
 
-@mutation("reads the newest version for every version ID", "test_every_version_stays_as_it_was")
+@mutation("reads the newest version for every version ID", "test_every_version_stays_unchanged")
 class ReadsTheNewest(FolderFiles):
     def find(self, key, version_id):
         super().find(key, version_id)
@@ -199,7 +199,7 @@ class ReadsTheNewestIfUnknown(FolderFiles):
 
 @mutation(
     "reads the newest version and labels it as the requested one",
-    "test_the_answer_to_a_read_is_of_the_version_asked_for",
+    "test_a_read_describes_the_requested_version",
 )
 class DescribesTheNewest(FolderFiles):
     def read(self, key, version_id=None, **options):
@@ -209,7 +209,7 @@ class DescribesTheNewest(FolderFiles):
 
 @mutation(
     "looks up the version ID after the write",
-    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+    "test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes",
 )
 class LooksLater(FolderFiles):
     def put(self, key, source, **options):
@@ -220,7 +220,7 @@ class LooksLater(FolderFiles):
 
 @mutation(
     "finds a free number, then takes it, without a lock",
-    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+    "test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes",
 )
 class NumbersByLooking(FolderFiles):
     def claim(self, key, source, metadata, only=None):
@@ -274,7 +274,7 @@ class Deduplicates(FolderFiles):
         return same[0].version_id if same else super().put(key, source, **options)
 
 
-@mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_a_word_and_no_hash")
+@mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_text_and_not_a_hash")
 class IdsLikeHashes(FolderFiles):
     def id(self, number):
         return f"{number:040x}"
@@ -283,13 +283,15 @@ class IdsLikeHashes(FolderFiles):
         return int(version_id, 16) if version_id.isalnum() and len(version_id) == 40 else 0
 
 
-@mutation("ignores `if_absent`", "test_a_put_if_absent_leaves_what_is_there", versions=False)
+@mutation("ignores `if_absent`", "test_a_put_if_absent_does_not_change_an_existing_file", versions=False)
 class IgnoresIfAbsent(FolderFiles):
     def put(self, key, source, *, metadata, if_absent):
         return super().put(key, source, metadata=metadata, if_absent=False)
 
 
-@mutation("checks for the key before the write, and reports that as safe", "test_of_racing_creations_one_wins")
+@mutation(
+    "checks for the key before the write, and reports that as safe", "test_of_simultaneous_first_uploads_one_succeeds"
+)
 class LooksThenWrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 and self.numbers(key):
@@ -326,7 +328,7 @@ class NaiveDates(FolderFiles):
         return dataclasses.replace(version, created=version.created and version.created.replace(tzinfo=None))
 
 
-@mutation("returns no sizes", "test_any_history_is_told_as_it_was")
+@mutation("returns no sizes", "test_any_history_is_reported_correctly")
 class ForgetsSizes(FolderFiles):
     def version(self, key, number):
         return dataclasses.replace(super().version(key, number), size=None)
@@ -360,7 +362,7 @@ class SizeOfThePart(FolderFiles):
         return Content(dataclasses.replace(content.version, size=content.version.size - start), content.blocks)
 
 
-@mutation("shares one file handle between all reads", "test_a_read_that_is_left_in_the_middle_disturbs_no_other")
+@mutation("shares one file handle between all reads", "test_an_abandoned_read_does_not_affect_other_reads")
 class SharesHandles(FolderFiles):
     def blocks(self, path, start, stop):
         handles = vars(self).setdefault("handles", {})
@@ -375,14 +377,16 @@ class SharesHandles(FolderFiles):
         return {**super().__getstate__(), "handles": {}}
 
 
-@mutation("ignores `if_match`", "test_a_part_of_other_bytes_by_now_is_refused", versions=False)
+@mutation("ignores `if_match`", "test_a_part_of_bytes_that_were_replaced_is_refused", versions=False)
 class IgnoresIfMatch(FolderFiles):
     def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
         return super().read(key, version_id, start=start, stop=stop)
 
 
 @mutation(
-    "replaces bytes that the caller has not seen", "test_a_replacement_of_what_was_not_seen_is_refused", versions=False
+    "replaces bytes that the caller has not seen",
+    "test_a_replacement_of_a_version_that_was_not_seen_is_refused",
+    versions=False,
 )
 class IgnoresSeen(FolderFiles):
     def replace(self, key, source, *, metadata, seen):
@@ -415,13 +419,13 @@ class ListsTwice(FolderFiles):
         return [name for at in range(0, len(names), 99) for name in names[at : at + 100]]
 
 
-@mutation("lists a name once for each version", "test_keys_are_listed_once_and_by_what_they_begin_with")
+@mutation("lists a name once for each version", "test_keys_are_listed_once_and_by_prefix")
 class ListsVersionsAsNames(FolderFiles):
     def keys(self, prefix=""):
         return [name for name in super().keys(prefix) for _ in self.numbers(name)]
 
 
-@mutation("ignores the prefix", "test_keys_are_listed_once_and_by_what_they_begin_with")
+@mutation("ignores the prefix", "test_keys_are_listed_once_and_by_prefix")
 class IgnoresPrefix(FolderFiles):
     def keys(self, prefix=""):
         return super().keys("")
@@ -455,7 +459,7 @@ class IgnoresCase(FolderFiles):
         return super().folder(key.lower())
 
 
-@mutation("shortens long names", "test_files_of_all_allowed_names_are_kept_and_listed")
+@mutation("shortens long names", "test_files_of_all_allowed_names_are_stored_and_listed")
 class CutsNames(FolderFiles):
     def folder(self, key):
         return super().folder(key[:200])
@@ -473,7 +477,7 @@ class RaisesKeyError(FolderFiles):
             raise KeyError(key) from None
 
 
-@mutation("does not convert errors of the SDK", "test_every_file_operation_tells_that_the_host_does_not_answer")
+@mutation("does not convert errors of the SDK", "test_every_file_operation_reports_a_host_that_does_not_answer")
 class LetsErrorsOut(FolderFiles):
     def ask(self):
         if self.settings.host == "closed":
@@ -487,7 +491,7 @@ class SilenceIsEmpty(FolderFiles):
         return [] if self.settings.host == "closed" else super().keys(prefix)
 
 
-@mutation("reports forbidden files as missing", "test_somebody_who_may_not_is_told_whom_to_ask")
+@mutation("reports forbidden files as missing", "test_an_access_error_names_the_contact")
 class ForbiddenIsMissing(FolderFiles):
     def ask(self):
         try:
@@ -527,7 +531,7 @@ class SecretInPickle(FolderFiles):
         return {**vars(self), "_client": None}
 
 
-@mutation("has an address that is valid only in this process", "test_an_address_names_the_place_for_everybody")
+@mutation("has an address that is valid only in this process", "test_an_address_is_the_same_for_all_users")
 class AddressOfItsOwn(FolderFiles):
     @functools.cached_property
     def address(self):
@@ -540,7 +544,7 @@ class AnonymousSeesAll(FolderFiles):
         return self
 
 
-@mutation("publishes all files", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("publishes all files", "test_a_published_version_is_public_until_it_is_unpublished")
 class PublishesAll(FolderFiles):
     def publish(self, key, version_id):
         for name in self.keys():
@@ -548,20 +552,20 @@ class PublishesAll(FolderFiles):
         return version_id
 
 
-@mutation("does not undo a publication", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("does not undo a publication", "test_a_published_version_is_public_until_it_is_unpublished")
 class StaysPublic(FolderFiles):
     def unpublish(self, key, version_id):
         pass
 
 
-@mutation("also discards names with the same beginning", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("also discards names with the same beginning", "test_discard_deletes_one_key_with_all_its_versions")
 class DiscardsMore(FolderFiles):
     def discard(self, key):
         for name in self.keys(key):
             super().discard(name)
 
 
-@mutation("discards only the newest version", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("discards only the newest version", "test_discard_deletes_one_key_with_all_its_versions")
 class DiscardsNewest(FolderFiles):
     def discard(self, key):
         for number in sorted(self.numbers(key))[-1:]:
