@@ -1,10 +1,12 @@
 """The kit's classes for a small right backend and for each broken one, run by test_kit_catches.py."""
 
+import broken_store
 import pytest
 from broken_backend import MUTATIONS
 from folder_backend import TOKEN
+from pickle_host import PickleHost
 
-from storage_plugins.testing import BackendTests, Host, UnversionedTests
+from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
 
 
 class FolderHost(Host):
@@ -56,5 +58,21 @@ class Broken(BackendTests):
         return FolderHost(tmp_path / "root", mutation=self.mutation, versions=versions)
 
 
+class TestHealthyStore(StoreTests):
+    @pytest.fixture
+    def host(self, tmp_path):
+        return PickleHost(tmp_path / "root", "broken-store")
+
+
+class BrokenStore(StoreTests):
+    mutation: str
+
+    @pytest.fixture
+    def host(self, tmp_path):
+        return PickleHost(tmp_path / "root", "broken-store", mutation=self.mutation)
+
+
+for name in broken_store.MUTATIONS:
+    globals()[f"Test{name}"] = type(f"Test{name}", (BrokenStore,), {"mutation": name})
 for name in MUTATIONS:
     globals()[f"Test{name}"] = type(f"Test{name}", (Broken,), {"mutation": name})

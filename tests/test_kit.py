@@ -10,6 +10,7 @@ from memory_backend import PLACES, MemorySettings, files
 from memory_files import MemoryFiles
 from moto.backends import get_backend
 from osf_host import File, FileVersion
+from pickle_host import PickleHost
 
 from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
 
@@ -171,11 +172,6 @@ class TestOSF(BackendTests):
     @pytest.fixture
     def host(self, osf, project):
         return OSFHost(osf, project)
-
-
-class PickleHost(Host):
-    def __init__(self, root):
-        self.settings = {"backend": "pickles", "root": str(root)}
 
 
 class TestStoreThatHasNoFiles(StoreTests):

@@ -31,7 +31,17 @@ __all__ = [
 ]
 
 # so that a failed assertion shows its values
-_WITH_TESTS = ("_base", "_every_store", "_histories", "_integrity", "_lab", "_names", "_trouble", "_versions")
+_WITH_TESTS = (
+    "_base",
+    "_every_store",
+    "_histories",
+    "_integrity",
+    "_lab",
+    "_names",
+    "_plain",
+    "_trouble",
+    "_versions",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_TESTS))
 
 # Loaded at first use: child processes do not need the tests.

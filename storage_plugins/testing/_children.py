@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import sys
 import traceback
@@ -14,29 +15,32 @@ import pytest
 
 from storage_plugins import Receipt, Store
 
-from ._lab import read
+from ._lab import outcome, read
 
 _SILENT = 90.0  # seconds without an answer
 
 
-def in_children(method: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+def in_children(
+    method: str,
+    function: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Any]:
     """Call ``function`` with each of ``arguments``, each in its own process, all at once; return the answers.
 
-    ``method`` is "fork" or "spawn". The test is skipped where the system has no safe fork.
+    ``method`` is "fork" or "spawn". The test is skipped where the system has no safe fork. ``meanwhile`` is called
+    in this process while the children work.
     """
-    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
-        pytest.skip(f"{method} is not available on this system")
-    context: Any = multiprocessing.get_context(method)
+    context = _context(method)
     children = []
     try:
         for each in arguments:
             pipe, other = context.Pipe(duplex=False)
             child = context.Process(target=_answer, args=(other, function, *each), daemon=True)
             children.append((child, pipe))
-            with warnings.catch_warnings():  # newer Pythons warn about forking with threads, which is what is tested
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child.start()
+            _start(child)
             other.close()
+        meanwhile()
         return [_answer_of(pipe, method) for _, pipe in children]
     finally:
         for child, pipe in children:
@@ -44,6 +48,27 @@ def in_children(method: str, function: Callable[..., Any], arguments: Sequence[t
                 child.kill()
                 child.join()
             pipe.close()
+
+
+def killed(method: str, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> None:
+    """Call ``function`` in another process, and kill it after so many seconds."""
+    child = _context(method).Process(target=outcome, args=(functools.partial(function, *arguments),), daemon=True)
+    _start(child)
+    child.join(seconds)
+    child.kill()
+    child.join()
+
+
+def _context(method: str) -> Any:
+    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
+        pytest.skip(f"{method} is not available on this system")
+    return multiprocessing.get_context(method)
+
+
+def _start(child: Any) -> None:
+    with warnings.catch_warnings():  # newer Pythons warn about forking with threads, which is what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
 
 
 def _answer(pipe: Any, function: Callable[..., Any], *arguments: Any) -> None:
@@ -78,6 +103,11 @@ def load_newest(store: Store, receipt: Receipt) -> Any:
 def upload_many(store: Store, paths: Sequence[Path], name: str) -> list[Receipt]:
     """Upload files under one name, one after the other."""
     return [store.upload_file(path, name) for path in paths]
+
+
+def upload_assembly(store: Store, assembly: Any, identifier: str) -> Any:
+    """Upload an assembly, and return the receipt or the error."""
+    return outcome(lambda: store.upload(assembly, identifier))
 
 
 def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -169,6 +170,17 @@ def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
     from ._comparison import differences
 
     return not differences(one, other)
+
+
+@contextlib.contextmanager
+def eager_threads() -> Iterator[None]:
+    """Switch between threads as often as possible, to provoke race conditions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def _contents(store: Store) -> object:

@@ -4,11 +4,12 @@ from ._every_store import EveryStore
 from ._histories import HistoryTests
 from ._integrity import IntegrityTests
 from ._names import NameTests
+from ._plain import PlainStoreTests
 from ._trouble import PublishingTests, TroubleTests, UnversionedTests
 from ._versions import VersionTests
 
 
-class StoreTests(EveryStore):
+class StoreTests(PlainStoreTests, EveryStore):
     """The tests of a backend that registers with ``store=`` and has its own ``upload`` and ``load``.
 
     Give the subclass a name that begins with ``Test``, and a fixture ``host`` that returns a `Host`.

@@ -7,9 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +20,7 @@ from ._base import Kit
 from ._comparison import differences
 from ._faults import Call, Fault, FaultyFiles
 from ._hosts import Host
-from ._lab import Lab, data_of, keep, outcome, read, same_place
+from ._lab import Lab, data_of, eager_threads, keep, outcome, read, same_place
 
 MIB = 1 << 20
 
@@ -124,7 +122,7 @@ class VersionTests(Kit):
             pytest.skip("creates_safely() is not True: simultaneous first uploads may replace each other")
         for round_ in range(3):
             key, sources = f"race{round_}.bin", _meeting([lab.source(b"%d" % number * 999) for number in range(6)])
-            with _eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
+            with eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
                 calls = [functools.partial(keep, files, key, source, if_absent=True) for source in sources]
                 done = list(pool.map(outcome, calls))
             lost = [isinstance(each, AlreadyExists) for each in done]
@@ -139,7 +137,7 @@ class VersionTests(Kit):
         files = lab.versioned().files
         for round_ in range(3):
             key, sources = f"race{round_}.bin", _meeting([lab.source(b"%d" % number * 999) for number in range(6)])
-            with _eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
+            with eager_threads(), concurrent.futures.ThreadPoolExecutor(6) as pool:
                 ids = list(pool.map(functools.partial(keep, files, key), sources))
             for version_id, source in zip(ids, sources, strict=True):
                 got = read(files, key, version_id)
@@ -271,14 +269,3 @@ def _meeting(sources: list[Source]) -> list[Source]:
             barrier.wait(0.5)
 
     return [dataclasses.replace(source, progress=meet) for source in sources]
-
-
-@contextlib.contextmanager
-def _eager_threads() -> Iterator[None]:
-    """Switch between threads as often as possible, to provoke race conditions."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
