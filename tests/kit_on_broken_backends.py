@@ -2,7 +2,7 @@
 
 import broken_store
 import pytest
-from broken_backend import MUTATIONS
+from broken_backend import MUTATIONS, PAGE, PART
 from folder_backend import TOKEN
 from pickle_host import PickleHost
 
@@ -10,7 +10,8 @@ from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedT
 
 
 class FolderHost(Host):
-    secrets = (TOKEN,)
+    secrets = (TOKEN, "a-strangers-token")
+    part_size, page_size = PART, PAGE
 
     def __init__(self, root, **settings):
         self.files = root / "files"
@@ -31,6 +32,9 @@ class FolderHost(Host):
 
     def unreachable(self):
         return {**self.settings, "host": "closed"}
+
+    def silent(self, port):
+        return {**self.settings, "port": port}
 
     def denied(self):
         return {**self.settings, "token": "a-strangers-token"}

@@ -39,6 +39,7 @@ _WITH_TESTS = (
     "_lab",
     "_names",
     "_plain",
+    "_simultaneous",
     "_trouble",
     "_versions",
 )

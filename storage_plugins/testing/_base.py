@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ class Kit:
     def lab(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
         """Machines that open the location."""
         return Lab(tmp_path / "lab", host, monkeypatch)
+
+    @pytest.fixture
+    def silent_port(self) -> Iterator[int]:
+        """A port of 127.0.0.1 that accepts connections and never answers."""
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+            yield server.getsockname()[1]
 
     @pytest.fixture
     def store(self, lab: Lab) -> Store:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from storage_plugins import Receipt, Store
+from storage_plugins import FileOperations, Receipt, Store
 
 from ._lab import outcome, read
 
@@ -93,6 +93,20 @@ def _answer_of(pipe: Any, method: str) -> Any:
 def fetch(store: Store, receipt: Receipt) -> bytes:
     """Read a file from the host, not from the cache."""
     return read(store.files, receipt.key, receipt.version_id)  # type: ignore[attr-defined]
+
+
+def read_many(files: FileOperations, wanted: Sequence[tuple[str, str | None, bytes]], times: int) -> list[str]:
+    """Read files several times, and return what was wrong."""
+    wrong = []
+    for _ in range(times):
+        for key, version_id, data in wanted:
+            got = outcome(functools.partial(read, files, key, version_id))
+            listed = outcome(lambda key=key: [version.version_id for version in files.versions(key)])  # type: ignore[misc]
+            if got != data:
+                wrong.append(f"read({key}): {got!r:.100}")
+            if listed != [version_id]:
+                wrong.append(f"versions({key}): {listed!r:.100}")
+    return wrong
 
 
 def load_newest(store: Store, receipt: Receipt) -> Any:

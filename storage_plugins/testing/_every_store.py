@@ -31,7 +31,7 @@ from ._assemblies import AWKWARD, assemblies, make_assembly
 from ._base import Kit
 from ._comparison import differences
 from ._hosts import Host
-from ._lab import Lab, outcome
+from ._lab import Lab, outcome, outcome_within
 
 WRONG_SHA1 = hashlib.sha1(b"").hexdigest()
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -180,6 +180,12 @@ class EveryStore(Kit):
         store = lab.machine(host.unreachable())
         for call in (lambda: store.upload(make_assembly(), "X"), lambda: store.load("X"), store.identifiers):
             error = outcome(call)
+            assert isinstance(error, StoreUnavailable | NotSupported), f"expected StoreUnavailable, got {error!r}"
+
+    def test_a_host_that_never_answers_is_unavailable(self, lab: Lab, host: Host, silent_port: int) -> None:
+        store = lab.machine({**host.silent(silent_port), "timeout": 1})
+        for call in (lambda: store.upload(make_assembly(), "X"), lambda: store.load("X"), store.identifiers):
+            error = outcome_within(20, call)
             assert isinstance(error, StoreUnavailable | NotSupported), f"expected StoreUnavailable, got {error!r}"
 
     def test_an_access_error_names_the_contact(self, store: Store, lab: Lab, host: Host) -> None:

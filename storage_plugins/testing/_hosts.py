@@ -20,11 +20,15 @@ class Host:
             Folders are absolute paths; values are what YAML has.
         secrets: values that must never be shown, such as the token among the settings.
         across_processes: whether other processes on this computer can reach the same location.
+        part_size: bytes of a block or part, if the backend stores or sends files in parts.
+        page_size: entries in one page, if the host lists names or versions in pages.
     """
 
     settings: Mapping[str, Any]
     secrets: Sequence[str] = ()
     across_processes: bool = True
+    part_size: int | None = None
+    page_size: int | None = None
 
     def get(self, key: str) -> list[bytes]:
         """Return the bytes of every version of ``key``, oldest first; none for an unknown key."""
@@ -56,6 +60,10 @@ class Host:
     def unreachable(self) -> Mapping[str, Any]:
         """Return settings of a store on a host of this kind that does not answer, such as a closed port."""
         self._lacks("unreachable", "the error for a host that cannot be reached")
+
+    def silent(self, port: int) -> Mapping[str, Any]:
+        """Return settings of a store on a host at 127.0.0.1:``port``, which accepts connections and never answers."""
+        self._lacks("silent", "the error for a host that accepts connections and never answers")
 
     def denied(self) -> Mapping[str, Any]:
         """Return settings of this location for a user without read access."""

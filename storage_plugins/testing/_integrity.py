@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,27 @@ class IntegrityTests(Kit):
             for pin in ({"sha256": receipt.sha256}, {"newest": True}):
                 got = data_of(lab.elsewhere(), f"{size}.bin", **pin)
                 assert is_same(got, data), f"{size} bytes came back changed"
+
+    def test_files_of_about_the_size_of_parts_come_back(self, lab: Lab, host: Host) -> None:
+        if host.part_size is None:
+            pytest.skip(f"{type(host).__name__} has no part_size; not tested: files that fill their last part")
+        files, size = lab.files_machine().files, host.part_size
+        for count in (size - 1, size, size + 1, 2 * size, 2 * size + 1, 3 * size):
+            data = random.Random(count).randbytes(count)  # noqa: S311
+            key = f"{count}.bin"
+            version_id = keep(files, key, lab.source(data), if_absent=True)
+            got = read(files, key, version_id)
+            assert is_same(got, data), f"{count} bytes came back as {len(got)}, or changed"
+            for start, stop in [
+                (size, None),
+                (size - 1, size + 1),
+                (2 * size, None),
+                (2 * size - 1, 2 * size),
+                (0, size),
+            ]:
+                if start < count:
+                    got = read(files, key, version_id, start=start, stop=stop)
+                    assert is_same(got, data[start:stop]), f"read({start}, {stop}) of {count} bytes is wrong"
 
     def test_a_large_file_comes_back(self, lab: Lab, host: Host) -> None:
         data = random.Random(1).randbytes(self.large)  # noqa: S311
@@ -192,6 +214,22 @@ class IntegrityTests(Kit):
             keep(files, "file.bin", self._crashing(lab, size, error), if_absent=True)
         left = sorted(set(host.names()) - set(before))
         assert not left, f"a failed upload left {left} behind"
+
+    def test_nothing_is_left_in_the_temporary_folder(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = lab.files_machine().files
+        keep(files, "earlier.bin", lab.source(DATA))  # some clients unpack something at first use
+        folder = lab.file(b"").parent / "temporary"
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        keep(files, "file.bin", lab.source(DATA), if_absent=True)
+        with pytest.raises(BaseException):  # noqa: B017, PT011
+            keep(files, "broken.bin", self._crashing(lab, "small", OSError), if_absent=True)
+        with files.read("file.bin") as content:
+            next(iter(content.blocks))
+        assert read(files, "file.bin", start=100) == DATA[100:]
+        left = sorted(path.name for path in folder.iterdir())
+        assert not left, f"uploads and reads left {left} in the temporary folder"
 
     def test_an_upload_leaves_nothing_unfinished_behind(self, lab: Lab, host: Host) -> None:
         files = lab.files_machine().files

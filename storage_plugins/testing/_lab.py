@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -165,11 +166,22 @@ def outcome(call: Callable[[], T]) -> T | BaseException:
         return error
 
 
-def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Whether nothing differs except the representation in memory."""
+def outcome_within(seconds: float, call: Callable[[], T]) -> T | BaseException:
+    """Return as `outcome`, and a TimeoutError if the call takes longer."""
+    answers: list[T | BaseException] = []
+    thread = threading.Thread(target=lambda: answers.append(outcome(call)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else TimeoutError(f"no answer within {seconds} seconds")
+
+
+def identical(one: object, other: xr.DataArray) -> bool:
+    """Whether ``one`` is an assembly that differs in nothing except the representation in memory."""
+    import xarray as xr
+
     from ._comparison import differences
 
-    return not differences(one, other)
+    return isinstance(one, xr.DataArray) and not differences(one, other)
 
 
 @contextlib.contextmanager

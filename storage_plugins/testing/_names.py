@@ -83,6 +83,35 @@ class NameTests(Kit):
         for prefix in ("", "a", "ab", "abc", "b", "ba.", "c"):
             assert sorted(store.files.keys(prefix)) == [name for name in names if name.startswith(prefix)], prefix
 
+    def test_a_prefix_is_text_and_not_a_pattern(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        names = ["a_b", "aXb", "a.b", "a+b", "a-b", "aab", "Ac", "b"]
+        for name in names:
+            keep(files, name, lab.source(name.encode()))
+        for prefix in ("a", "a_", "a.", "a+", "a-", "A", ".", "_", "+", "a%", "%", "a*", "?"):
+            wanted = sorted(name for name in names if name.startswith(prefix))
+            assert sorted(files.keys(prefix)) == wanted, f"keys({prefix!r}) is wrong"
+
+    def test_listings_of_full_pages_are_complete(self, lab: Lab, host: Host) -> None:
+        if host.page_size is None:
+            pytest.skip(f"{type(host).__name__} has no page_size; not tested: pages that are full")
+        files, names = lab.files_machine().files, list[str]()
+        for _ in range(2):
+            for _ in range(host.page_size):
+                names.append(f"listed{len(names):05d}.txt")
+                host.put(names[-1], b"x")
+            listed = sorted(files.keys())
+            assert listed == names, f"{len(listed)} of {len(names)} names were listed, with pages of {host.page_size}"
+
+    def test_histories_of_full_pages_are_complete(self, lab: Lab, host: Host) -> None:
+        if host.page_size is None:
+            pytest.skip(f"{type(host).__name__} has no page_size; not tested: pages that are full")
+        files, ids = lab.versioned().files, []
+        for _ in range(2):
+            ids += [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(host.page_size)]
+            listed = [version.version_id for version in files.versions("file.bin")]
+            assert listed == ids[::-1], f"{len(listed)} of {len(ids)} versions were listed"
+
     def test_a_new_location_is_empty(self, lab: Lab) -> None:
         store = lab.files_machine()
         assert list(store.files.keys()) == []

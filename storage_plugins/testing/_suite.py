@@ -5,6 +5,7 @@ from ._histories import HistoryTests
 from ._integrity import IntegrityTests
 from ._names import NameTests
 from ._plain import PlainStoreTests
+from ._simultaneous import SimultaneousTests
 from ._trouble import PublishingTests, TroubleTests, UnversionedTests
 from ._versions import VersionTests
 
@@ -20,6 +21,7 @@ class BackendTests(
     VersionTests,
     NameTests,
     IntegrityTests,
+    SimultaneousTests,
     TroubleTests,
     UnversionedTests,
     PublishingTests,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import pickle
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from storage_plugins import AlreadyExists, FileOperations, StorageError, StoreUnavailable
+from storage_plugins import AccessDenied, AlreadyExists, FileOperations, StorageError, StoreUnavailable
 
 from ._assemblies import make_assembly
 from ._base import Kit
@@ -75,6 +76,57 @@ class TroubleTests(Kit):
             outcome(lambda: read(again, "file.bin", version_id)), StorageError
         ):  # the pickle drops secrets
             assert read(again, "file.bin", version_id) == b"bytes"
+
+    def test_a_pickle_answers_like_the_original_or_raises(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        version_id = keep(files, "file.bin", lab.source(b"bytes"))
+        again: FileOperations = pickle.loads(pickle.dumps(files))
+        calls: dict[str, tuple[Callable[[], object], object]] = {
+            "read": (lambda: read(again, "file.bin", version_id), b"bytes"),
+            "versions": (lambda: [version.version_id for version in again.versions("file.bin")], [version_id]),
+            "keys": (lambda: list(again.keys()), ["file.bin"]),
+            "newest": (lambda: (newest := again.newest("file.bin")) and newest.size, 5),
+        }
+        for operation, (call, wanted) in calls.items():
+            got = outcome(call)  # a pickle drops secrets, so that the host may refuse
+            assert got == wanted or isinstance(got, StorageError), f"after a pickle, {operation} gave {got!r}"
+
+    def test_listings_without_read_access_are_refused(self, lab: Lab, host: Host) -> None:
+        denied = lab.files_machine(host.denied()).files
+        receipt = lab.files_machine().upload(make_assembly(), "X")
+        calls: dict[str, Callable[[], object]] = {
+            "versions": lambda: list(denied.versions(receipt.key)),
+            "newest": lambda: denied.newest(receipt.key),
+            "keys": lambda: list(denied.keys()),
+        }
+        for operation, call in calls.items():
+            got = outcome(call)
+            assert isinstance(got, AccessDenied), f"expected AccessDenied from {operation}, got {got!r}"
+
+    @pytest.mark.parametrize("trouble", ["unreachable", "denied", "silent"])
+    def test_errors_show_no_secrets(
+        self, trouble: str, lab: Lab, host: Host, silent_port: int, everything_logged: io.StringIO
+    ) -> None:
+        if not host.secrets:
+            pytest.skip(f"{type(host).__name__} has no secrets")
+        settings = host.silent(silent_port) if trouble == "silent" else getattr(host, trouble)()
+        store = lab.files_machine({**settings, "timeout": 1})
+        calls: dict[str, Callable[[], Any]] = {
+            "upload": lambda: store.upload(make_assembly(), "X"),
+            "load": lambda: store.load("X"),
+            "versions": lambda: store.versions("X"),
+            "identifiers": store.identifiers,
+            "publish": lambda: store.publish("X"),
+            "share": lambda: store.share("X", expires=60),
+        }
+        shown = {}
+        for operation, call in calls.items():
+            error = outcome(call)
+            if isinstance(error, BaseException):
+                shown[f"the error of {operation}"] = "".join(traceback.format_exception(error)) + repr(error)
+        shown["the log"] = everything_logged.getvalue()
+        for secret in host.secrets:
+            assert [where for where, text in shown.items() if secret in text] == [], "a secret is shown"
 
     def test_secrets_are_shown_nowhere(self, lab: Lab, host: Host, everything_logged: io.StringIO) -> None:
         if not host.secrets:
@@ -189,3 +241,23 @@ class PublishingTests(Kit):
         with pytest.raises(StorageError):
             read(readers, published.key, published.version_id)
         assert differences(lab.elsewhere().load("X"), make_assembly(1)) == [], "the owner can no longer load it"
+
+    def test_publishing_one_of_several_versions_opens_only_that_one(self, lab: Lab) -> None:
+        store = lab.versioned()
+        readers = store.files.anonymous()
+        if readers is None or store.files.place_is_public():
+            pytest.skip("there is no anonymous access, or everything there is public")
+        receipts = [store.upload(make_assembly(seed), "X") for seed in range(3)]
+        published = outcome(lambda: store.publish("X", version_id=receipts[1].version_id))
+        if isinstance(published, StorageError):
+            pytest.skip(f"publish() is refused: {type(published).__name__}")
+
+        def public() -> list[int]:
+            got = [outcome(functools.partial(read, readers, each.key, each.version_id)) for each in receipts]
+            return [number for number, each in enumerate(got) if isinstance(each, bytes)]
+
+        assert public() == [1], "after one version was published, others are public too, or that one is not"
+        store.publish("X", version_id=receipts[2].version_id)
+        assert public() == [1, 2]
+        store.unpublish("X", version_id=receipts[2].version_id)
+        assert public() == [1], "after one version was unpublished, others are private too, or that one is not"

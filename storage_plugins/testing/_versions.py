@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage_plugins import AlreadyExists, AssemblyNotFound, Source
+from storage_plugins import AlreadyExists, AssemblyNotFound, NotSupported, Source, StorageError
 
 from . import _children as children
 from ._assemblies import make_assembly
@@ -20,7 +20,7 @@ from ._base import Kit
 from ._comparison import differences
 from ._faults import Call, Fault, FaultyFiles
 from ._hosts import Host
-from ._lab import Lab, data_of, eager_threads, keep, outcome, read, same_place
+from ._lab import Lab, data_of, eager_threads, identical, keep, outcome, read, same_place
 
 MIB = 1 << 20
 
@@ -99,6 +99,35 @@ class VersionTests(Kit):
                 store.load("X", version_id=version_id)
             with pytest.raises(AssemblyNotFound):
                 read(store.files, receipt.key, version_id)
+
+    def test_a_version_id_of_another_key_loads_nothing(self, lab: Lab) -> None:
+        store = lab.versioned()
+        store.upload_file(lab.file(b"a"), "a.bin")
+        others = [store.upload_file(lab.file(b"b%d" % number), "b.bin") for number in range(3)]
+        store.upload(make_assembly(), "A")
+        more = [store.upload(make_assembly(seed), "B") for seed in range(1, 4)]
+        for receipt in others:
+            got = outcome(functools.partial(data_of, lab.elsewhere(), "a.bin", version_id=receipt.version_id))
+            harmless = isinstance(got, StorageError) or got == b"a"
+            assert harmless, f"a.bin, read with a version id of b.bin, gave {got!r:.200}"
+        for receipt in more:
+            loaded = outcome(functools.partial(lab.elsewhere().load, "A", version_id=receipt.version_id))
+            assert isinstance(loaded, StorageError) or identical(loaded, make_assembly()), (
+                "A, loaded with a version id of B, gave the data of B"
+            )
+
+    def test_version_ids_are_not_used_again_after_discard(self, lab: Lab) -> None:
+        files = lab.versioned().files
+        ids = [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(2)]
+        try:
+            files.discard("file.bin")
+        except NotSupported as error:
+            pytest.skip(error.message)
+        for number in range(2):
+            keep(files, "file.bin", lab.source(b"new %d" % number), if_absent=not number)
+        for version_id in ids:
+            got = outcome(functools.partial(read, lab.files_machine().files, "file.bin", version_id))
+            assert isinstance(got, AssemblyNotFound), f"the id of a discarded version now reads {got!r}"
 
     def test_going_back_to_earlier_bytes_is_a_new_version(self, lab: Lab) -> None:
         store = lab.versioned()

@@ -3,16 +3,20 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import logging
+import os
+import re
 import shutil
+import tempfile
 import threading
 from typing import NamedTuple
 
 from folder_backend import BLOCK, Client, FolderFiles, FolderSettings
 
 import storage_plugins
-from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError
+from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError, StoreUnavailable
 
 
 class Mutation(NamedTuple):
@@ -23,6 +27,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS: dict[str, Mutation] = {}
+PART, PAGE = 700_000, 50
 
 
 def mutation(does: str, seen_by: str, *, versions: bool = True):
@@ -276,7 +281,7 @@ class Deduplicates(FolderFiles):
 
 @mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_text_and_not_a_hash")
 class IdsLikeHashes(FolderFiles):
-    def id(self, number):
+    def id(self, key, number):
         return f"{number:040x}"
 
     def number(self, version_id):
@@ -602,3 +607,239 @@ class SharesBuffer(FolderFiles):
             threading.Event().wait(0.001)  # what a network takes
         (folder / "data").write_bytes(b"".join(self.buffer))
         self.describe(folder, metadata)
+
+
+@mutation(
+    "undoes all uploads of a shared transaction when one breaks",
+    "test_uploads_that_break_do_not_affect_simultaneous_uploads",
+)
+class SharesTransaction(FolderFiles):
+    def put(self, key, source, **options):
+        stored = vars(self).setdefault("stored", [])
+        begun = len(stored)
+        try:
+            version_id = super().put(key, source, **options)
+        except BaseException:
+            for folder in stored[begun:]:
+                shutil.rmtree(folder)
+            raise
+        stored.append(self.data(key, max(self.numbers(key))).parent)
+        return version_id
+
+
+@mutation(
+    "removes the unfinished files of all uploads when one breaks",
+    "test_uploads_that_break_do_not_affect_simultaneous_uploads",
+)
+class RemovesUnfinished(FolderFiles):
+    def write(self, folder, source, metadata):
+        try:
+            super().write(folder, source, metadata)
+            threading.Event().wait(0.6)  # what a network takes
+        except BaseException:
+            shutil.rmtree(folder.parent)
+            raise
+
+
+@mutation("writes in place, and removes it after a failure", "test_readers_never_see_an_upload_before_it_is_complete")
+class WritesInPlaceAndRemoves(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        number = self.reserve(key, only)
+        folder = self.folder(key) / f"{number:06d}"
+        try:
+            self.write(folder, source, metadata)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return number
+
+    def reserve(self, key, only):
+        while True:
+            number = only or max(self.numbers(key), default=0) + 1
+            try:
+                (self.folder(key) / f"{number:06d}").mkdir(parents=True)
+                return number
+            except FileExistsError:
+                if only:
+                    raise AlreadyExists(f"there is a {key}") from None
+
+
+@mutation("lists a name before its file is complete", "test_readers_never_see_an_upload_before_it_is_complete")
+class ListsEarly(FolderFiles):
+    def put(self, key, source, **options):
+        announced = self.root / "announced" / key.replace("/", "@")
+        announced.parent.mkdir(parents=True, exist_ok=True)
+        announced.touch()
+        try:
+            return super().put(key, source, **options)
+        finally:
+            announced.unlink(missing_ok=True)
+
+    def keys(self, prefix=""):
+        announced = self.root / "announced"
+        early = [path.name for path in announced.iterdir()] if announced.exists() else []
+        return sorted({*super().keys(prefix), *(name for name in early if name.startswith(prefix))})
+
+
+@mutation("shares the position in a file with a forked child", "test_forked_children_and_their_parent_read_at_once")
+class SharesPosition(FolderFiles):
+    def blocks(self, path, start, stop):
+        lock, handles = vars(self).setdefault("shared", (threading.Lock(), {}))
+        stop = path.stat().st_size if stop is None else stop
+        while start < stop:
+            with lock:
+                handle = handles.get(path) or handles.setdefault(path, os.open(path, os.O_RDONLY))
+                os.lseek(handle, start, os.SEEK_SET)
+                if len(handles) < 9:  # what a network takes
+                    threading.Event().wait(0.001)
+                block = os.read(handle, min(20_000, stop - start))
+            start += len(block)
+            yield block
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "shared"}
+
+
+# pages, parts, prefixes, rights
+
+
+@mutation("finds versions by ID alone, and returns no record", "test_a_version_id_of_another_key_loads_nothing")
+class FindsIdsAnywhere(FolderFiles):
+    def read(self, key, version_id=None, **options):
+        for other in [key, *self.keys()]:
+            if version_id and version_id in [version.version_id for version in self.versions(other)]:
+                content = super().read(other, version_id, **options)
+                bare = {"identifier": None, "assembly_prefix": None} if other != key else {}
+                return Content(dataclasses.replace(content.version, **bare), content.blocks)
+        return super().read(key, version_id, **options)
+
+
+@mutation("uses version IDs again after `discard`", "test_version_ids_are_not_used_again_after_discard")
+class UsesIdsAgain(FolderFiles):
+    def id(self, key, number):
+        return f"v{number}"
+
+
+@mutation("does not send the last part if it is full", "test_files_of_about_the_size_of_parts_come_back")
+class DropsFullParts(FolderFiles):
+    def write(self, folder, source, metadata):
+        super().write(folder, source, metadata)
+        if source.size and source.size % PART == 0:
+            with (folder / "data").open("r+b") as file:
+                file.truncate(source.size - PART)
+
+
+@mutation("skips a part when a read begins at a part", "test_files_of_about_the_size_of_parts_come_back")
+class SkipsParts(FolderFiles):
+    def blocks(self, path, start, stop):
+        return super().blocks(path, start + PART if start and start % PART == 0 else start, stop)
+
+
+@mutation("leaves its copy in the temporary folder after a failure", "test_nothing_is_left_in_the_temporary_folder")
+class LeavesSpools(FolderFiles):
+    def write(self, folder, source, metadata):
+        with tempfile.NamedTemporaryFile(delete=False) as spool:
+            for block in source.blocks():
+                spool.write(block)
+        shutil.move(spool.name, folder / "data")
+        self.describe(folder, metadata)
+
+
+@mutation("leaves its copy in the temporary folder after a read", "test_nothing_is_left_in_the_temporary_folder")
+class LeavesDownloads(FolderFiles):
+    def blocks(self, path, start, stop):
+        with tempfile.NamedTemporaryFile(delete=False) as copy:
+            shutil.copy(path, copy.name)
+        yield from super().blocks(path, start, stop)
+
+
+@mutation("lists by SQL's LIKE, where `_` is any character", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsLikeSQL(FolderFiles):
+    def keys(self, prefix=""):
+        pattern = re.compile(re.escape(prefix).replace("_", ".").replace("%", ".*"))
+        return [name for name in super().keys("") if pattern.match(name)]
+
+
+@mutation("lists by a shell pattern", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsLikeShell(FolderFiles):
+    def keys(self, prefix=""):
+        return [name for name in super().keys("") if fnmatch.fnmatchcase(name, f"{prefix}*")]
+
+
+@mutation("ignores case in a prefix", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsAnyCase(FolderFiles):
+    def keys(self, prefix=""):
+        return [name for name in super().keys("") if name.lower().startswith(prefix.lower())]
+
+
+@mutation("ends a listing before a full last page", "test_listings_of_full_pages_are_complete")
+class DropsFullPages(FolderFiles):
+    def keys(self, prefix=""):
+        names = super().keys(prefix)
+        return names[:-PAGE] if names and len(names) % PAGE == 0 else names
+
+
+@mutation("ends a list of versions before a full last page", "test_histories_of_full_pages_are_complete")
+class DropsFullHistories(FolderFiles):
+    def versions(self, key):
+        versions = super().versions(key)
+        return versions[:-PAGE] if versions and len(versions) % PAGE == 0 else versions
+
+
+@mutation("lists nothing after a pickle without the token", "test_a_pickle_answers_like_the_original_or_raises")
+class ForgetsQuietly(FolderFiles):
+    def keys(self, prefix=""):
+        return [] if self.settings.token is None else super().keys(prefix)
+
+
+@mutation("lists nothing to users without access", "test_listings_without_read_access_are_refused")
+class ForbiddenIsEmpty(FolderFiles):
+    def keys(self, prefix=""):
+        try:
+            return super().keys(prefix)
+        except AccessDenied:
+            return []
+
+
+@mutation("shows the token when the server cannot be reached", "test_errors_show_no_secrets")
+class SecretWhenUnreachable(FolderFiles):
+    def ask(self):
+        try:
+            super().ask()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error} (token {self.settings.token.get_secret_value()})") from None
+
+
+@mutation("shows the token when access is denied", "test_errors_show_no_secrets")
+class SecretWhenDenied(FolderFiles):
+    def ask(self):
+        try:
+            super().ask()
+        except AccessDenied:
+            raise AccessDenied(f"the token {self._client.token} is not accepted") from None
+
+
+@mutation("reports a silent server as empty", "test_a_host_that_never_answers_is_unavailable")
+class SilentIsEmpty(FolderFiles):
+    def versions(self, key):
+        try:
+            return super().versions(key)
+        except StoreUnavailable:
+            if self.settings.port is None:
+                raise
+            return []
+
+
+@mutation("publishes all versions of a name", "test_publishing_one_of_several_versions_opens_only_that_one")
+class PublishesAllVersions(FolderFiles):
+    def publish(self, key, version_id):
+        for version in self.versions(key):
+            super().publish(key, version.version_id)
+        return version_id
+
+
+@mutation("unpublishes all versions of a name", "test_publishing_one_of_several_versions_opens_only_that_one")
+class UnpublishesAllVersions(FolderFiles):
+    def unpublish(self, key, version_id):
+        for version in self.versions(key):
+            super().unpublish(key, version.version_id)
