@@ -100,7 +100,10 @@ class S3Host(Host):
         return [each["Key"] for each in [*listed, *uploads]]
 
     def unreachable(self):
-        return {**self.settings, "endpoint_url": "http://127.0.0.1:1"}
+        return self.silent(1)
+
+    def silent(self, port):
+        return {**self.settings, "endpoint_url": f"http://127.0.0.1:{port}"}
 
     def denied(self):
         return {**self.settings, "anonymous": "always"}
@@ -149,7 +152,10 @@ class OSFHost(Host):
         return [child.name for child in folder.children if isinstance(child, File)]
 
     def unreachable(self):
-        return {**self.settings, "api_url": "http://127.0.0.1:1/v2/"}
+        return self.silent(1)
+
+    def silent(self, port):
+        return {**self.settings, "api_url": f"http://127.0.0.1:{port}/v2/"}
 
     def denied(self):
         self.host.tokens["a-strangers-token"] = "a stranger"

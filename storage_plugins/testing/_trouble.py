@@ -109,8 +109,10 @@ class TroubleTests(Kit):
     ) -> None:
         if not host.secrets:
             pytest.skip(f"{type(host).__name__} has no secrets")
-        settings = host.silent(silent_port) if trouble == "silent" else getattr(host, trouble)()
-        store = lab.files_machine({**settings, "timeout": 1})
+        settings = dict(host.silent(silent_port) if trouble == "silent" else getattr(host, trouble)())
+        if trouble != "denied":  # the error is the same sooner
+            settings["timeout"] = 0.4
+        store = lab.files_machine(settings)
         calls: dict[str, Callable[[], Any]] = {
             "upload": lambda: store.upload(make_assembly(), "X"),
             "load": lambda: store.load("X"),

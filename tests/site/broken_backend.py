@@ -627,20 +627,6 @@ class SharesTransaction(FolderFiles):
         return version_id
 
 
-@mutation(
-    "removes the unfinished files of all uploads when one breaks",
-    "test_uploads_that_break_do_not_affect_simultaneous_uploads",
-)
-class RemovesUnfinished(FolderFiles):
-    def write(self, folder, source, metadata):
-        try:
-            super().write(folder, source, metadata)
-            threading.Event().wait(0.6)  # what a network takes
-        except BaseException:
-            shutil.rmtree(folder.parent)
-            raise
-
-
 @mutation("writes in place, and removes it after a failure", "test_readers_never_see_an_upload_before_it_is_complete")
 class WritesInPlaceAndRemoves(FolderFiles):
     def claim(self, key, source, metadata, only=None):
