@@ -1,14 +1,17 @@
 """The kit's classes for a small right backend and for each broken one, run by test_kit_catches.py."""
 
+import broken_store
 import pytest
-from broken_backend import MUTATIONS
+from broken_backend import MUTATIONS, PAGE, PART
 from folder_backend import TOKEN
+from pickle_host import PickleHost
 
-from storage_plugins.testing import BackendTests, Host, UnversionedTests
+from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
 
 
 class FolderHost(Host):
-    secrets = (TOKEN,)
+    secrets = (TOKEN, "a-strangers-token")
+    part_size, page_size = PART, PAGE
 
     def __init__(self, root, **settings):
         self.files = root / "files"
@@ -29,6 +32,9 @@ class FolderHost(Host):
 
     def unreachable(self):
         return {**self.settings, "host": "closed"}
+
+    def silent(self, port):
+        return {**self.settings, "port": port}
 
     def denied(self):
         return {**self.settings, "token": "a-strangers-token"}
@@ -56,5 +62,21 @@ class Broken(BackendTests):
         return FolderHost(tmp_path / "root", mutation=self.mutation, versions=versions)
 
 
+class TestHealthyStore(StoreTests):
+    @pytest.fixture
+    def host(self, tmp_path):
+        return PickleHost(tmp_path / "root", "broken-store")
+
+
+class BrokenStore(StoreTests):
+    mutation: str
+
+    @pytest.fixture
+    def host(self, tmp_path):
+        return PickleHost(tmp_path / "root", "broken-store", mutation=self.mutation)
+
+
+for name in broken_store.MUTATIONS:
+    globals()[f"Test{name}"] = type(f"Test{name}", (BrokenStore,), {"mutation": name})
 for name in MUTATIONS:
     globals()[f"Test{name}"] = type(f"Test{name}", (Broken,), {"mutation": name})

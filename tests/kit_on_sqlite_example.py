@@ -16,6 +16,22 @@ class SQLiteHost(Host):
         self.database = database
         self.settings = {"backend": "sqlite", "database": str(database)}
 
+    def get(self, key):
+        return [bytes(file) for _, file in self.rows(key)]
+
+    def damage(self, key, number, data):
+        self.query("UPDATE versions SET file = ? WHERE number = ?", data, self.rows(key)[number][0])
+
+    def names(self):
+        return [str(number) for (number,) in self.query("SELECT number FROM versions")]
+
+    def rows(self, key):
+        return self.query("SELECT number, file FROM versions WHERE key = ? ORDER BY number", key)
+
+    def query(self, statement, *values):
+        with contextlib.closing(sqlite3.connect(self.database, isolation_level=None)) as raw:
+            return raw.execute(statement, values).fetchall()
+
 
 class TestSQLite(StoreTests):
     @pytest.fixture

@@ -28,6 +28,7 @@ class MemoryFiles(FileOperations):
     reads: list[tuple[str, str | None, int]] = dataclasses.field(default_factory=list)
     listing_denied: bool = False
     away: bool = False
+    discarded: dict[str, int] = dataclasses.field(default_factory=dict)  # versions, whose ids are not used again
     cut_after: list[int] = dataclasses.field(default_factory=list)  # bytes after which the next reads break
 
     @property
@@ -50,7 +51,7 @@ class MemoryFiles(FileOperations):
     ) -> str:
         """Put a version there, going round the store."""
         versions = self.held.setdefault(key, [])
-        version_id = version_id or f"v{len(versions) + 1}"
+        version_id = version_id or f"v{self.discarded.get(key, 0) + len(versions) + 1}"
         version = Version.described(
             metadata or {}, version_id=version_id, size=len(data), created=datetime.now(UTC), etag=f"e{version_id}"
         )
@@ -99,7 +100,7 @@ class MemoryFiles(FileOperations):
 
     def discard(self, key: str) -> None:
         self._answer()
-        self.held.pop(key, None)
+        self.discarded[key] = self.discarded.get(key, 0) + len(self.held.pop(key, []))
 
     def _answer(self) -> None:
         if self.away:

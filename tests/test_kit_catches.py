@@ -6,12 +6,14 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import broken_backend
+import broken_store
 import pytest
-from broken_backend import MUTATIONS
 
 TESTS = Path(__file__).parent
 DOCUMENT = TESTS.parent / "docs" / "test-kit.md"
 SUITE = "kit_on_broken_backends.py"
+MUTATIONS = {**broken_backend.MUTATIONS, **broken_store.MUTATIONS}
 
 
 def run(tmp_path: Path, *arguments: str) -> dict[tuple[str, str], set[str]]:
@@ -50,12 +52,14 @@ def test_every_broken_backend_fails_in_the_test_that_is_named_for_it(tmp_path):
         if "failure" not in outcomes.get((f"Test{name}", mutation.seen_by), set())
     ]
     assert missed == []
-    assert len(MUTATIONS) >= 60
+    assert len(MUTATIONS) >= 100
 
 
 @pytest.mark.slow
 def test_the_right_backend_that_they_are_derived_from_passes(tmp_path):
-    outcomes = run(tmp_path, f"{SUITE}::TestHealthy", f"{SUITE}::TestHealthyWithoutVersions")
+    outcomes = run(
+        tmp_path, f"{SUITE}::TestHealthy", f"{SUITE}::TestHealthyWithoutVersions", f"{SUITE}::TestHealthyStore"
+    )
     wrong = {name: what for name, what in outcomes.items() if what & {"failure", "error"}}
     assert wrong == {}
     seen_by = {mutation.seen_by for mutation in MUTATIONS.values()}

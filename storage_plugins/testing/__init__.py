@@ -1,4 +1,4 @@
-"""The test-kit: subclass `BackendTests`, give it a `Host`, and pytest says whether a backend keeps its promises.
+"""The test-kit: subclass `BackendTests`, give it a `Host`, and pytest shows whether a backend does what it must.
 
 Needs pytest and Hypothesis: ``pip install 'storage-plugins[testing]'``. The guide is ``docs/test-kit.md``.
 """
@@ -31,10 +31,21 @@ __all__ = [
 ]
 
 # so that a failed assertion shows its values
-_WITH_TESTS = ("_base", "_every_store", "_histories", "_integrity", "_lab", "_names", "_trouble", "_versions")
+_WITH_TESTS = (
+    "_base",
+    "_every_store",
+    "_histories",
+    "_integrity",
+    "_lab",
+    "_names",
+    "_plain",
+    "_simultaneous",
+    "_trouble",
+    "_versions",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_TESTS))
 
-# Loaded at their first use: child processes need none of the tests.
+# Loaded at first use: child processes do not need the tests.
 __getattr__ = names_from(
     __name__,
     {

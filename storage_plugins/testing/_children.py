@@ -1,7 +1,8 @@
-"""Functions run in other processes, and what they run there."""
+"""Run functions in other processes; and the functions."""
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import sys
 import traceback
@@ -12,31 +13,34 @@ from typing import Any
 
 import pytest
 
-from storage_plugins import Receipt, Store
+from storage_plugins import FileOperations, Receipt, Store
 
-from ._lab import read
+from ._lab import outcome, read
 
 _SILENT = 90.0  # seconds without an answer
 
 
-def in_children(method: str, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Call ``function`` with each of ``arguments``, each in a process of its own, all at once; return the answers.
+def in_children(
+    method: str,
+    function: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Any]:
+    """Call ``function`` with each of ``arguments``, each in its own process, all at once; return the answers.
 
-    ``method`` is "fork" or "spawn"; where the system has no fork the test is skipped.
+    ``method`` is "fork" or "spawn". The test is skipped where the system has no safe fork. ``meanwhile`` is called
+    in this process while the children work.
     """
-    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
-        pytest.skip(f"{method} is not for this system")
-    context: Any = multiprocessing.get_context(method)
+    context = _context(method)
     children = []
     try:
         for each in arguments:
             pipe, other = context.Pipe(duplex=False)
             child = context.Process(target=_answer, args=(other, function, *each), daemon=True)
             children.append((child, pipe))
-            with warnings.catch_warnings():  # newer Pythons warn of threads beside a fork: that is what is tested
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child.start()
+            _start(child)
             other.close()
+        meanwhile()
         return [_answer_of(pipe, method) for _, pipe in children]
     finally:
         for child, pipe in children:
@@ -44,6 +48,27 @@ def in_children(method: str, function: Callable[..., Any], arguments: Sequence[t
                 child.kill()
                 child.join()
             pipe.close()
+
+
+def killed(method: str, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> None:
+    """Call ``function`` in another process, and kill it after so many seconds."""
+    child = _context(method).Process(target=outcome, args=(functools.partial(function, *arguments),), daemon=True)
+    _start(child)
+    child.join(seconds)
+    child.kill()
+    child.join()
+
+
+def _context(method: str) -> Any:
+    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
+        pytest.skip(f"{method} is not available on this system")
+    return multiprocessing.get_context(method)
+
+
+def _start(child: Any) -> None:
+    with warnings.catch_warnings():  # newer Pythons warn about forking with threads, which is what is tested
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
 
 
 def _answer(pipe: Any, function: Callable[..., Any], *arguments: Any) -> None:
@@ -57,7 +82,7 @@ def _answer(pipe: Any, function: Callable[..., Any], *arguments: Any) -> None:
 
 def _answer_of(pipe: Any, method: str) -> Any:
     try:
-        good, answer = pipe.recv() if pipe.poll(_SILENT) else (False, f"no answer for {_SILENT} seconds")
+        good, answer = pipe.recv() if pipe.poll(_SILENT) else (False, f"no answer within {_SILENT} seconds")
     except EOFError:
         good, answer = False, "it died"
     if not good:
@@ -66,8 +91,22 @@ def _answer_of(pipe: Any, method: str) -> Any:
 
 
 def fetch(store: Store, receipt: Receipt) -> bytes:
-    """Read a file from the host, past what is cached here."""
+    """Read a file from the host, not from the cache."""
     return read(store.files, receipt.key, receipt.version_id)  # type: ignore[attr-defined]
+
+
+def read_many(files: FileOperations, wanted: Sequence[tuple[str, str | None, bytes]], times: int) -> list[str]:
+    """Read files several times, and return what was wrong."""
+    wrong = []
+    for _ in range(times):
+        for key, version_id, data in wanted:
+            got = outcome(functools.partial(read, files, key, version_id))
+            listed = outcome(lambda key=key: [version.version_id for version in files.versions(key)])  # type: ignore[misc]
+            if got != data:
+                wrong.append(f"read({key}): {got!r:.100}")
+            if listed != [version_id]:
+                wrong.append(f"versions({key}): {listed!r:.100}")
+    return wrong
 
 
 def load_newest(store: Store, receipt: Receipt) -> Any:
@@ -80,8 +119,13 @@ def upload_many(store: Store, paths: Sequence[Path], name: str) -> list[Receipt]
     return [store.upload_file(path, name) for path in paths]
 
 
+def upload_assembly(store: Store, assembly: Any, identifier: str) -> Any:
+    """Upload an assembly, and return the receipt or the error."""
+    return outcome(lambda: store.upload(assembly, identifier))
+
+
 def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:
-    """Return by how many bytes the process grew at most in the upload, and after the download, of a large file."""
+    """Return the memory in bytes that the upload of a large file needed, and the upload and download together."""
     store.upload_file(small, "small.bin")
     store.fetch("small.bin", newest=True)
     before = _peak()
@@ -92,6 +136,6 @@ def growth(store: Store, small: Path, large: Path) -> tuple[int, int]:
 
 
 def _peak() -> int:
-    """Return the most memory that this process ever had, in bytes; Linux tells it."""
+    """Return the peak memory of this process in bytes, on Linux."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

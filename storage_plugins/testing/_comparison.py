@@ -12,9 +12,9 @@ from pandas.api.extensions import ExtensionArray
 
 
 def differences(one: xr.DataArray, other: xr.DataArray) -> list[str]:
-    """List what is not the same; nothing of how it is held in memory or was held in a file.
+    """List the differences, except those of the representation in memory or in a file.
 
-    pandas' strings count as objects, and NaN of any bits is one NaN. Order counts, of coordinates and attributes too.
+    Strings of pandas count as objects, and all NaN are equal. The order of coordinates and attributes matters.
     """
     looks: dict[str, Callable[[xr.DataArray], object]] = {
         what: operator.attrgetter(what) for what in ("dims", "shape", "name")
@@ -26,7 +26,7 @@ def differences(one: xr.DataArray, other: xr.DataArray) -> list[str]:
     for name in [name for name in one.coords if name in other.coords]:
         what, variables = f"coord {name!r}", [each.coords[name].variable for each in (one, other)]
         multi = all(isinstance(each.indexes.get(name), pd.MultiIndex) for each in (one, other))
-        # a level's values are compared with its index: xarray makes garbage of a missing value among integers
+        # levels are compared with their index: xarray converts a missing value among integers wrongly
         found += _of_variables(what, *variables, values=not multi)
     for name in [name for name in one.indexes if name in other.indexes]:
         found += [f"index {name!r}: {what}" for what in index_differences(one.indexes[name], other.indexes[name])]
@@ -45,7 +45,7 @@ def _of_variables(what: str, one: xr.Variable, other: xr.Variable, *, values: bo
 
 
 def index_differences(one: pd.Index, other: pd.Index) -> Iterator[str]:
-    """Yield what is not the same; levels of a MultiIndex are compared as far as they are used."""
+    """Yield the differences; only the used values of a MultiIndex's levels are compared."""
     if isinstance(one, pd.MultiIndex) != isinstance(other, pd.MultiIndex):
         yield f"{type(one).__name__} and {type(other).__name__}"
     elif not same(list(one.names), list(other.names)):
@@ -73,7 +73,7 @@ def _values(index: pd.Index, beside: pd.Index) -> Any:
 
 
 def same_dtype(one: Any, other: Any) -> bool:
-    """Tell whether two dtypes are one; that of pandas' strings is the one of objects."""
+    """Return whether two dtypes are the same; that of pandas' strings counts as that of objects."""
     if isinstance(one, pd.CategoricalDtype) and isinstance(other, pd.CategoricalDtype):
         return one.ordered == other.ordered and not list(index_differences(one.categories, other.categories))
     one, other = (np.dtype(object) if str(dtype) == "str" else dtype for dtype in (one, other))
@@ -81,7 +81,7 @@ def same_dtype(one: Any, other: Any) -> bool:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are of one type and equal, down to a zero's sign and a moment's unit."""
+    """Return whether two values have one type and are equal, including the sign of zero and the unit of time."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):

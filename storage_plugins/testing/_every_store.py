@@ -1,4 +1,4 @@
-"""What every store does, one of files or not: tests of `AssemblyStore`'s two methods, and of the core around them."""
+"""Tests of every store, with or without files: `AssemblyStore`'s two methods, and the core around them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ._assemblies import AWKWARD, assemblies, make_assembly
 from ._base import Kit
 from ._comparison import differences
 from ._hosts import Host
-from ._lab import Lab, outcome
+from ._lab import Lab, outcome, outcome_within
 
 WRONG_SHA1 = hashlib.sha1(b"").hexdigest()
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -42,20 +42,20 @@ class EveryStore(Kit):
 
     examples = 8  # how many assemblies, and how many histories, Hypothesis draws
 
-    # what was uploaded comes back
+    # round trip
 
-    def test_awkward_assemblies_come_back_as_they_were_or_are_refused(self, store: Store, lab: Lab) -> None:
+    def test_awkward_assemblies_come_back_unchanged_or_are_refused(self, store: Store, lab: Lab) -> None:
         receipts = {}
         for number, (kind, make) in enumerate(AWKWARD.items()):
-            with contextlib.suppress(EncodingError):  # a refusal is no loss
+            with contextlib.suppress(EncodingError):  # refused, so nothing is lost
                 receipts[kind] = store.upload(make(), f"awkward{number}")
-        assert len(receipts) > len(AWKWARD) // 2, f"all but {list(receipts)} are refused"
+        assert len(receipts) > len(AWKWARD) // 2, f"everything except {list(receipts)} is refused"
         reader = lab.elsewhere()
         changed = {kind: differences(reader.load(receipt), AWKWARD[kind]()) for kind, receipt in receipts.items()}
         assert {kind: what for kind, what in changed.items() if what} == {}
 
     @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-    def test_any_assembly_comes_back_as_it_was_or_is_refused(self, lab: Lab) -> None:
+    def test_any_assembly_comes_back_unchanged_or_is_refused(self, lab: Lab) -> None:
         store, numbers = lab.machine(), iter(range(10**6))
 
         @settings(
@@ -76,7 +76,7 @@ class EveryStore(Kit):
 
         check()
 
-    def test_what_cannot_be_kept_is_refused_and_leaves_nothing(self, store: Store) -> None:
+    def test_what_cannot_be_stored_is_refused_and_leaves_nothing(self, store: Store) -> None:
         assembly = make_assembly()
         assembly.attrs["raw"] = assembly.copy()
         with pytest.raises(EncodingError, match="raw"):
@@ -93,13 +93,13 @@ class EveryStore(Kit):
 
     # receipts and pins
 
-    def test_the_receipt_tells_where_and_what(self, store: Store) -> None:
+    def test_the_receipt_says_what_was_stored_and_where(self, store: Store) -> None:
         receipt = store.upload(make_assembly(), "Pereira2018.language")
         assert (receipt.identifier, receipt.store, receipt.address) == ("Pereira2018.language", "lab", store.address)
         assert receipt.key == "assy_Pereira2018_language.nc"
         assert (len(receipt.sha1), len(receipt.sha256)) == (40, 64)
         assert receipt.created.tzinfo is not None, "the receipt's date has no time zone"
-        assert receipt.version_id is None or receipt.version_id, "a host without version ids says None"
+        assert receipt.version_id is None or receipt.version_id, "version_id must be None or a non-empty str"
 
     def test_every_pin_gives_its_own_version(self, store: Store, lab: Lab) -> None:
         made = [make_assembly(1), make_assembly(2)]
@@ -116,7 +116,7 @@ class EveryStore(Kit):
                 {"version_id": "", "sha1": None, "sha256": receipt.sha256},
             ):
                 got = lab.elsewhere().load("X", **pin)
-                assert differences(got, assembly) == [], f"another assembly was loaded with {pin}"
+                assert differences(got, assembly) == [], f"{pin} loaded another assembly"
 
     def test_without_a_pin_the_newest_is_loaded(self, store: Store, lab: Lab) -> None:
         store.upload(make_assembly(1), "X")
@@ -126,10 +126,10 @@ class EveryStore(Kit):
             store.upload(newest, "X")
         except AlreadyExists:
             newest = make_assembly(1)
-        assert differences(lab.elsewhere().load("X"), newest) == [], "without a pin, not the newest was loaded"
+        assert differences(lab.elsewhere().load("X"), newest) == [], "without a pin, the newest was not loaded"
         assert differences(lab.elsewhere().load("X", version_id="", sha1=None, sha256=""), newest) == []
 
-    def test_uploading_the_same_again_is_no_new_version(self, store: Store, lab: Lab) -> None:
+    def test_uploading_the_same_again_makes_no_new_version(self, store: Store, lab: Lab) -> None:
         first = store.upload(make_assembly(), "X")
         assert store.upload(make_assembly(), "X") == first
         again = lab.machine().upload(make_assembly(), "X")
@@ -142,7 +142,7 @@ class EveryStore(Kit):
             with pytest.raises((IntegrityError, AssemblyNotFound)):
                 store.load("X", **pin)
 
-    def test_a_pin_that_is_none_is_refused(self, store: Store) -> None:
+    def test_an_invalid_pin_is_refused(self, store: Store) -> None:
         pins: list[dict[str, Any]] = [{"sha1": "xyz"}, {"sha256": "ab" * 20}, {"sha1": 5}, {"version_id": 3}]
         for pin in pins:
             with pytest.raises(InvalidPin):
@@ -158,13 +158,13 @@ class EveryStore(Kit):
             with pytest.raises(InvalidIdentifier):
                 store.load(identifier)
 
-    def test_assemblies_of_several_names_are_kept_apart(self, store: Store, lab: Lab) -> None:
+    def test_assemblies_with_similar_names_are_not_mixed_up(self, store: Store, lab: Lab) -> None:
         names = ["a", "aa", "b.c", "C-3.x", "d+e", "0", "x" * 200]
         for seed, name in enumerate(names):
             store.upload(make_assembly(seed), name)
         other = lab.elsewhere()
         for seed, name in enumerate(names):
-            assert differences(other.load(name), make_assembly(seed)) == [], f"{name} holds another assembly"
+            assert differences(other.load(name), make_assembly(seed)) == [], f"{name} loads another assembly"
 
     def test_what_is_not_there_is_not_found(self, store: Store) -> None:
         with pytest.raises(AssemblyNotFound):
@@ -180,9 +180,15 @@ class EveryStore(Kit):
         store = lab.machine(host.unreachable())
         for call in (lambda: store.upload(make_assembly(), "X"), lambda: store.load("X"), store.identifiers):
             error = outcome(call)
-            assert isinstance(error, StoreUnavailable | NotSupported), f"{error!r} is no StoreUnavailable"
+            assert isinstance(error, StoreUnavailable | NotSupported), f"expected StoreUnavailable, got {error!r}"
 
-    def test_somebody_who_may_not_is_told_whom_to_ask(self, store: Store, lab: Lab, host: Host) -> None:
+    def test_a_host_that_never_answers_is_unavailable(self, lab: Lab, host: Host, silent_port: int) -> None:
+        store = lab.machine({**host.silent(silent_port), "timeout": 1})
+        for call in (lambda: store.upload(make_assembly(), "X"), lambda: store.load("X"), store.identifiers):
+            error = outcome_within(20, call)
+            assert isinstance(error, StoreUnavailable | NotSupported), f"expected StoreUnavailable, got {error!r}"
+
+    def test_an_access_error_names_the_contact(self, store: Store, lab: Lab, host: Host) -> None:
         settings = {**host.denied(), "contact": "data@lab.example"}
         store.upload(make_assembly(), "X")
         with pytest.raises(AccessDenied, match=r"data@lab\.example"):
@@ -217,10 +223,12 @@ class EveryStore(Kit):
 
 def _needs_processes(host: Host) -> None:
     if not host.across_processes:
-        pytest.skip(f"{type(host).__name__} says across_processes = False: other processes do not reach the place")
+        pytest.skip(f"{type(host).__name__} has across_processes = False: other processes cannot reach the location")
 
 
 def _without_versions(store: Store) -> None:
     from ._lab import is_file_store
 
-    assert not (is_file_store(store) and store.files.keeps_versions()), "it keeps versions, and refused a second one"
+    assert not (is_file_store(store) and store.files.keeps_versions()), (
+        "keeps_versions() is True, but a second version was refused"
+    )

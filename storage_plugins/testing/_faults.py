@@ -1,4 +1,4 @@
-"""A host that misbehaves: `FaultyFiles` stands between a store and any backend and lets calls go wrong as planned."""
+"""A host that fails: `FaultyFiles` wraps the files of any backend, and makes chosen calls fail."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Call(NamedTuple):
 
     Attributes:
         operation: the method's name.
-        number: how many calls of that operation there were before it.
-        key, version_id: what it is about, where it is about that.
-        start: where a ``read`` begins.
+        number: how many earlier calls of that operation there were.
+        key, version_id: its arguments, where it has them.
+        start: where a ``read`` begins, in bytes.
     """
 
     operation: str
@@ -32,15 +32,15 @@ class Fault:
     """What goes wrong with one call. Positions are bytes from the beginning of the file.
 
     Attributes:
-        refuse: it fails with StoreUnavailable, and nothing is done.
-        lose_answer: all is done, then it fails with StoreUnavailable.
+        refuse: the call fails with StoreUnavailable, and nothing is done.
+        lose_answer: the call is carried out, then it fails with StoreUnavailable.
         cut: a ``read`` fails with StoreUnavailable at that byte.
-        end: a ``read`` ends at that byte as if that were all.
-        flip: a ``read`` gives the byte there with a bit changed.
-        extra: a ``read`` goes on with these bytes after the last one.
-        blocks: a ``read`` comes in blocks of so many bytes: a slow line.
-        instead: a ``read`` gives the bytes of that version and claims them to be what was asked for.
-        size: a ``read`` claims that the file has so many bytes.
+        end: a ``read`` ends at that byte as if the file ended there.
+        flip: a ``read`` returns the byte there with one bit changed.
+        extra: a ``read`` returns these bytes after the last one.
+        blocks: a ``read`` returns blocks of so many bytes, as on a slow connection.
+        instead: a ``read`` returns the bytes of that version, described as the requested one.
+        size: a ``read`` reports this size of the file.
     """
 
     refuse: bool = False
@@ -74,7 +74,7 @@ class FaultyFiles(FileOperations):
 
     Args:
         inner: any backend's files.
-        plan: asked with each `Call` what is to go wrong with it; None: nothing.
+        plan: called with each `Call`; returns its fault, or None.
 
     Attributes:
         calls: all calls so far.
@@ -129,7 +129,7 @@ class FaultyFiles(FileOperations):
         return self._do("keys", None, lambda: list(self.inner.keys(prefix)))
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
-        """Nothing is read in place."""
+        """Return None: no file is read in place."""
         return None
 
     def anonymous(self) -> FileOperations | None:
@@ -173,7 +173,7 @@ class FaultyFiles(FileOperations):
 
 
 def _spoilt(blocks: Iterator[bytes], fault: Fault, start: int, key: str) -> Iterator[bytes]:
-    """Yield blocks that begin at byte ``start`` of a file, with what goes wrong with them."""
+    """Yield blocks that begin at byte ``start`` of a file, with the fault."""
     position = start
     last = min((at for at in (fault.cut, fault.end) if at is not None), default=None)
     try:

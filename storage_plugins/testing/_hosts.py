@@ -1,4 +1,4 @@
-"""What the author of a backend tells the kit of the host: how to configure a store there, and ways round the store."""
+"""What the author of a backend provides: how to configure a store on a host, and direct access that bypasses it."""
 
 from __future__ import annotations
 
@@ -9,55 +9,65 @@ import pytest
 
 
 class Host:
-    """A fresh, empty place on a host, and raw access to it that goes round the store.
+    """A new, empty location on a host, and direct access to it that does not go through the store.
 
-    ``settings`` is all that is needed. Each further power makes the tests that need it run; without it they
-    are skipped, and pytest's summary says what was not tested. What the oracle does must not go
-    through the backend's own code: use the SDK, the server's memory, or the files themselves.
+    Only ``settings`` is required. Tests that need another member are skipped without it, and pytest's summary
+    shows what was not tested. The methods must not use the backend's own code: use the SDK, the server's
+    memory, or the files themselves.
 
     Attributes:
-        settings: of a store at this place, as under ``stores:`` in ``storage.yaml``, with ``backend``.
+        settings: of a store at this location, as under ``stores:`` in ``storage.yaml``, with ``backend``.
             Folders are absolute paths; values are what YAML has.
-        secrets: values that must be shown nowhere, such as the token among the settings.
-        across_processes: whether other processes of this computer reach the same place.
+        secrets: values that must never be shown, such as the token among the settings.
+        across_processes: whether other processes on this computer can reach the same location.
+        part_size: bytes of a block or part, if the backend stores or sends files in parts.
+        page_size: entries in one page, if the host lists names or versions in pages.
     """
 
     settings: Mapping[str, Any]
     secrets: Sequence[str] = ()
     across_processes: bool = True
+    part_size: int | None = None
+    page_size: int | None = None
 
     def get(self, key: str) -> list[bytes]:
         """Return the bytes of every version of ``key``, oldest first; none for an unknown key."""
-        self._lacks("get", "what the host really holds")
+        self._lacks("get", "what the host really stores")
 
     def put(self, key: str, data: bytes) -> None:
-        """Put a file there as somebody without this package would, by the host's own tools. A new version, if it can.
+        """Put a file there with the host's own tools, as a program without this package would.
 
-        Called a thousand times for the listing.
+        An existing key gets a new version, where the host can.
+
+        Called a thousand times for the long listing.
         """
-        self._lacks("put", "files that others put there, and long listings")
+        self._lacks("put", "files from other programs, and long listings")
 
     def damage(self, key: str, number: int, data: bytes) -> None:
-        """Let ``data`` stand where the bytes of version ``number`` (0: the oldest) were; nothing else changes.
+        """Replace the bytes of version ``number`` (0: the oldest) by ``data``; change nothing else.
 
-        What the host recorded of the version, such as its own checksum, stays, as with a failing disk.
+        What the host recorded about the version, such as its own checksum, stays, as with a failing disk.
         """
-        self._lacks("damage", "damage to the bytes at rest")
+        self._lacks("damage", "damage to stored bytes")
 
     def names(self) -> Sequence[str]:
-        """Return the raw names of everything there, also of what is temporary, unfinished or hidden.
+        """Return the raw names of everything there, including temporary, unfinished and hidden files.
 
-        Leave out folders, and what by design means nothing without its file, such as a record.
+        Leave out folders, and what is meaningless without its file by design, such as a record.
         """
-        self._lacks("names", "whether failed uploads leave something behind")
+        self._lacks("names", "whether failed uploads leave files behind")
 
     def unreachable(self) -> Mapping[str, Any]:
         """Return settings of a store on a host of this kind that does not answer, such as a closed port."""
-        self._lacks("unreachable", "what is told when the host cannot be reached")
+        self._lacks("unreachable", "the error for a host that cannot be reached")
+
+    def silent(self, port: int) -> Mapping[str, Any]:
+        """Return settings of a store on a host at 127.0.0.1:``port``, which accepts connections and never answers."""
+        self._lacks("silent", "the error for a host that accepts connections and never answers")
 
     def denied(self) -> Mapping[str, Any]:
-        """Return settings of this place for somebody who may not read what is there."""
-        self._lacks("denied", "what is told to those who may not read")
+        """Return settings of this location for a user without read access."""
+        self._lacks("denied", "the error for users without read access")
 
     def _lacks(self, power: str, untested: str) -> NoReturn:
-        pytest.skip(f"{type(self).__name__} has no {power}(): not tested is {untested}")
+        pytest.skip(f"{type(self).__name__} has no {power}(); not tested: {untested}")

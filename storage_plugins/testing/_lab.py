@@ -1,9 +1,11 @@
-"""The machines of a lab: each has a ``storage.yaml``, receipts and a cache of its own, and all mean one place."""
+"""The machines of a lab: each has its own ``storage.yaml``, receipts and cache, and all use one location."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -23,16 +25,16 @@ if TYPE_CHECKING:
     from storage_plugins._store.file_store import FileStore
 
 T = TypeVar("T")
-_NO_FILES = "this backend brings a store of its own, not files"
+_NO_FILES = "this backend has a store of its own, not files"
 
 
 class Lab:
-    """Opens stores of a host's place, each as on a new machine.
+    """Opens stores at a host's location, each as on a new machine.
 
     Args:
         folder: an empty folder for the machines.
         host: whose settings are used.
-        patch: pytest's, for the environment variables that name the cache.
+        patch: pytest's, for the environment variables of the cache.
     """
 
     def __init__(self, folder: Path, host: Host, patch: pytest.MonkeyPatch) -> None:
@@ -46,7 +48,7 @@ class Lab:
         patch.setenv("BRAINIO_HOME", str(folder / "no-brainio"))
 
     def machine(self, settings: Mapping[str, Any] | None = None) -> Store:
-        """Open the place (or another one, by its ``settings``) on a machine that never saw it."""
+        """Open the location (or another one, by its ``settings``) on a machine that has never used it."""
         folder = self._new_folder()
         path = folder / "storage.yaml"
         text = yaml.safe_dump({"stores": {"lab": dict(self.host.settings if settings is None else settings)}})
@@ -58,16 +60,16 @@ class Lab:
         return store
 
     def files_machine(self, settings: Mapping[str, Any] | None = None) -> FileStore:
-        """Open as `machine`, and skip the test where the store does not consist of files."""
+        """Open as `machine`, and skip the test if the store does not consist of files."""
         store = self.machine(settings)
         if not is_file_store(store):
             pytest.skip(_NO_FILES)
         return store
 
     def elsewhere(self) -> Store:
-        """Open the place with an empty cache and without receipts, over the files that were opened first.
+        """Open the location with an empty cache and no receipts, on the files that were opened first.
 
-        As a new machine, but for clients, which are costly to make.
+        Like a new machine, except for the clients, which are slow to make.
         """
         store = self.machine()
         if is_file_store(store) and self._files is not None:
@@ -75,21 +77,21 @@ class Lab:
         return store
 
     def files_elsewhere(self) -> FileStore:
-        """Open as `elsewhere`, and skip the test where the store does not consist of files."""
+        """Open as `elsewhere`, and skip the test if the store does not consist of files."""
         store = self.elsewhere()
         if not is_file_store(store):
             pytest.skip(_NO_FILES)
         return store
 
     def versioned(self) -> FileStore:
-        """Open as `files_machine`, and skip the test where no versions are kept."""
+        """Open as `files_machine`, and skip the test if the store does not keep versions."""
         store = self.files_machine()
         if not store.files.keeps_versions():
-            pytest.skip("the store does not say that it keeps versions")
+            pytest.skip("keeps_versions() is not True")
         return store
 
     def unversioned(self) -> FileStore:
-        """Open as `files_machine`, and skip the test where versions are kept."""
+        """Open as `files_machine`, and skip the test if the store keeps versions."""
         store = self.files_machine()
         if store.files.keeps_versions():
             pytest.skip("the store keeps versions")
@@ -107,10 +109,10 @@ class Lab:
 
     @contextlib.contextmanager
     def left_as_it_was(self, store: Store) -> Iterator[None]:
-        """Fail if the block leaves other versions or names at the place than there were."""
+        """Fail if the block changes the versions or names at the location."""
         before = _contents(store)
         yield
-        assert _contents(store) == before, "a refused call changed what is at the place"
+        assert _contents(store) == before, "a refused call changed what is stored"
 
     def _new_folder(self) -> Path:
         folder = self.folder / f"{next(self._numbers)}"
@@ -126,7 +128,7 @@ def is_file_store(store: Store) -> TypeGuard[FileStore]:
 
 
 def metadata_of(source: Source, key: str, identifier: str | None = None) -> dict[str, str]:
-    """Return the metadata that the core would give with ``source``."""
+    """Return the metadata that the core would pass with ``source``."""
     return record(identifier or key, None, source.digests, None)
 
 
@@ -147,12 +149,12 @@ def data_of(store: Store, name: str, **pin: Any) -> bytes:
 
 
 def is_same(got: bytes, wanted: bytes) -> bool:
-    """Whether bytes are equal. How large ones differ in an ``==``, pytest explains for minutes where CI is set."""
+    """Whether bytes are equal. For large ones in an ``==``, pytest takes minutes to show the difference in CI."""
     return got == wanted
 
 
 def same_place(one: Receipt, other: Receipt | Version) -> bool:
-    """Whether two records are of one version."""
+    """Whether two records describe one version."""
     return (one.version_id, one.sha256) == (other.version_id, other.sha256)
 
 
@@ -164,11 +166,33 @@ def outcome(call: Callable[[], T]) -> T | BaseException:
         return error
 
 
-def identical(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Whether nothing differs but how it is held in memory."""
+def outcome_within(seconds: float, call: Callable[[], T]) -> T | BaseException:
+    """Return as `outcome`, and a TimeoutError if the call takes longer."""
+    answers: list[T | BaseException] = []
+    thread = threading.Thread(target=lambda: answers.append(outcome(call)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else TimeoutError(f"no answer within {seconds} seconds")
+
+
+def identical(one: object, other: xr.DataArray) -> bool:
+    """Whether ``one`` is an assembly that differs in nothing except the representation in memory."""
+    import xarray as xr
+
     from ._comparison import differences
 
-    return not differences(one, other)
+    return isinstance(one, xr.DataArray) and not differences(one, other)
+
+
+@contextlib.contextmanager
+def eager_threads() -> Iterator[None]:
+    """Switch between threads as often as possible, to provoke race conditions."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def _contents(store: Store) -> object:

@@ -1,4 +1,4 @@
-"""Names: listed completely, as they were given, and never confused."""
+"""Names are listed completely, as they were given, and never mixed up."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ._lab import Lab, data_of, keep, read
 
 
 class NameTests(Kit):
-    """A store's names are its users', and a listing has all of them."""
+    """A store keeps the names that users gave, and a listing has all of them."""
 
-    listing = 1001  # files in the long listing: hosts give a thousand at a time
+    listing = 1001  # files in the long listing: many hosts list a thousand at a time
 
     def test_identifiers_are_listed_as_they_were_given(self, lab: Lab) -> None:
         store = lab.files_machine()
@@ -27,7 +27,7 @@ class NameTests(Kit):
             assert machine.identifiers() == ["C-3.x", "a", "b.two_parts"]
             assert machine.identifiers(assembly_prefix="ceiling_") == ["a"]
 
-    def test_prefixes_keep_assemblies_of_one_identifier_apart(self, lab: Lab) -> None:
+    def test_prefixes_separate_assemblies_with_one_identifier(self, lab: Lab) -> None:
         store = lab.files_machine()
         prefixes = ("assy_", "ceiling_", "ceiling_raw_")
         for seed, prefix in enumerate(prefixes):
@@ -62,7 +62,7 @@ class NameTests(Kit):
                 store.fetch(name)
         assert list(store.files.keys()) == []
 
-    def test_files_of_all_allowed_names_are_kept_and_listed(self, lab: Lab) -> None:
+    def test_files_of_all_allowed_names_are_stored_and_listed(self, lab: Lab) -> None:
         store = lab.files_machine()
         names = ["a", "a.b", "a+b-c.d_e.tar.gz", "0", "UPPER.TXT", "a.b.c", "x" * 236 + ".zip", "assy_like.txt", "nc"]
         for name in names:
@@ -71,9 +71,9 @@ class NameTests(Kit):
         assert other.file_names() == sorted(names)
         assert other.identifiers() == []
         for name in names:
-            assert data_of(other, name) == name.encode(), f"{name} holds another file"
+            assert data_of(other, name) == name.encode(), f"{name} has the bytes of another file"
 
-    def test_keys_are_listed_once_and_by_what_they_begin_with(self, lab: Lab) -> None:
+    def test_keys_are_listed_once_and_by_prefix(self, lab: Lab) -> None:
         store = lab.files_machine()
         names = ["a", "ab", "abc", "b", "ba.x"]
         for name in names:
@@ -83,7 +83,36 @@ class NameTests(Kit):
         for prefix in ("", "a", "ab", "abc", "b", "ba.", "c"):
             assert sorted(store.files.keys(prefix)) == [name for name in names if name.startswith(prefix)], prefix
 
-    def test_an_empty_place_is_empty(self, lab: Lab) -> None:
+    def test_a_prefix_is_text_and_not_a_pattern(self, lab: Lab) -> None:
+        files = lab.files_machine().files
+        names = ["a_b", "aXb", "a.b", "a+b", "a-b", "aab", "Ac", "b"]
+        for name in names:
+            keep(files, name, lab.source(name.encode()))
+        for prefix in ("a", "a_", "a.", "a+", "a-", "A", ".", "_", "+", "a%", "%", "a*", "?"):
+            wanted = sorted(name for name in names if name.startswith(prefix))
+            assert sorted(files.keys(prefix)) == wanted, f"keys({prefix!r}) is wrong"
+
+    def test_listings_of_full_pages_are_complete(self, lab: Lab, host: Host) -> None:
+        if host.page_size is None:
+            pytest.skip(f"{type(host).__name__} has no page_size; not tested: pages that are full")
+        files, names = lab.files_machine().files, list[str]()
+        for _ in range(2):
+            for _ in range(host.page_size):
+                names.append(f"listed{len(names):05d}.txt")
+                host.put(names[-1], b"x")
+            listed = sorted(files.keys())
+            assert listed == names, f"{len(listed)} of {len(names)} names were listed, with pages of {host.page_size}"
+
+    def test_histories_of_full_pages_are_complete(self, lab: Lab, host: Host) -> None:
+        if host.page_size is None:
+            pytest.skip(f"{type(host).__name__} has no page_size; not tested: pages that are full")
+        files, ids = lab.versioned().files, []
+        for _ in range(2):
+            ids += [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(host.page_size)]
+            listed = [version.version_id for version in files.versions("file.bin")]
+            assert listed == ids[::-1], f"{len(listed)} of {len(ids)} versions were listed"
+
+    def test_a_new_location_is_empty(self, lab: Lab) -> None:
         store = lab.files_machine()
         assert list(store.files.keys()) == []
         assert store.identifiers() == []
@@ -99,11 +128,11 @@ class NameTests(Kit):
         for name in names:
             host.put(name, name.encode())
         listed = list(store.files.keys())
-        assert len(listed) == len(set(listed)), "names are listed twice"
+        assert len(listed) == len(set(listed)), "a name is listed twice"
         assert sorted(listed) == names, f"{len(listed)} of {len(names)} names were listed"
         assert data_of(store, names[-1]) == names[-1].encode()
 
-    def test_what_a_self_test_discards_is_gone_and_nothing_else(self, lab: Lab) -> None:
+    def test_discard_deletes_one_key_with_all_its_versions(self, lab: Lab) -> None:
         files = lab.files_machine().files
         names = ("check", "check.bin", "check.bin.more", "chec")
         for name in (*names, *(["check.bin"] if files.keeps_versions() else [])):
@@ -115,9 +144,9 @@ class NameTests(Kit):
         others = lab.files_machine().files
         for each in (files, others):
             assert sorted(each.keys()) == ["chec", "check", "check.bin.more"]
-            assert list(each.versions("check.bin")) == [], "versions stayed"
+            assert list(each.versions("check.bin")) == [], "versions are still there"
             assert [read(each, name) for name in names if name != "check.bin"] == [b"check", b"check.bin.more", b"chec"]
-        files.discard("check.bin")  # nothing happens
+        files.discard("check.bin")  # does nothing
         version_id = keep(files, "check.bin", lab.source(b"anew"), if_absent=True)
         assert read(others, "check.bin", version_id) == b"anew"
 

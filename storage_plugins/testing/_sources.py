@@ -12,7 +12,7 @@ from storage_plugins._backend.operations import BLOCK
 
 
 class Crash(BaseException):
-    """What ends a program in the middle of something; no ``except Exception`` takes it for an error."""
+    """Ends a program in the middle of something; not an Exception, so that no handler takes it for an error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CrashingSource(Source):
         return io.BufferedReader(_CrashingFile(super().open(), self), buffer_size=1024)
 
     def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
-        """Yield blocks, and raise in the place of the one that reaches beyond ``after`` bytes."""
+        """Yield blocks, and raise instead of the one that reaches beyond ``after`` bytes."""
         done = 0
         for block in super().blocks(size):
             done += len(block)

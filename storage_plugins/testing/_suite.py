@@ -1,17 +1,19 @@
-"""The two classes to subclass: for a backend of files, and for one that brings a store of its own."""
+"""The two classes to subclass: for a backend of files, and for one with a store of its own."""
 
 from ._every_store import EveryStore
 from ._histories import HistoryTests
 from ._integrity import IntegrityTests
 from ._names import NameTests
+from ._plain import PlainStoreTests
+from ._simultaneous import SimultaneousTests
 from ._trouble import PublishingTests, TroubleTests, UnversionedTests
 from ._versions import VersionTests
 
 
-class StoreTests(EveryStore):
-    """The tests of a backend that registers with ``store=``: ``upload`` and ``load`` of its own.
+class StoreTests(PlainStoreTests, EveryStore):
+    """The tests of a backend that registers with ``store=`` and has its own ``upload`` and ``load``.
 
-    Subclass it under a name that begins with ``Test``, and give it a fixture ``host`` that returns a `Host`.
+    Give the subclass a name that begins with ``Test``, and a fixture ``host`` that returns a `Host`.
     """
 
 
@@ -19,19 +21,20 @@ class BackendTests(
     VersionTests,
     NameTests,
     IntegrityTests,
+    SimultaneousTests,
     TroubleTests,
     UnversionedTests,
     PublishingTests,
     EveryStore,
     HistoryTests,
 ):
-    """The tests of a backend that registers with ``files=``: a `FileOperations` of its own.
+    """The tests of a backend that registers with ``files=`` and has its own `FileOperations`.
 
-    Subclass it under a name that begins with ``Test``, and give it a fixture ``host`` that returns a `Host`.
+    Give the subclass a name that begins with ``Test``, and a fixture ``host`` that returns a `Host`.
 
     Attributes that a subclass may change:
-        listing, history: files and versions in the longest lists.
-        large, huge, memory: bytes of large files, and of memory that the transfer of a huge one may take.
-        examples, steps, shortest: how many histories Hypothesis makes up, of how many steps, and whether one that
-            went wrong is made as short as it can be.
+        listing, history: number of files and versions in the longest lists.
+        large, huge, memory: sizes of large files, and the memory that the transfer of a huge one may use, in bytes.
+        examples, steps, shortest: how many histories Hypothesis generates, how many steps each has, and whether
+            a failing one is made as short as possible.
     """

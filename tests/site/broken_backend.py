@@ -3,16 +3,20 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import logging
+import os
+import re
 import shutil
+import tempfile
 import threading
 from typing import NamedTuple
 
 from folder_backend import BLOCK, Client, FolderFiles, FolderSettings
 
 import storage_plugins
-from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError
+from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError, StoreUnavailable
 
 
 class Mutation(NamedTuple):
@@ -23,6 +27,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS: dict[str, Mutation] = {}
+PART, PAGE = 700_000, 50
 
 
 def mutation(does: str, seen_by: str, *, versions: bool = True):
@@ -153,7 +158,7 @@ class DownloadsInMemory(FolderFiles):
         yield path.read_bytes()[start:stop]
 
 
-@mutation("stores uploads in its own process and sends nothing", "test_every_version_stays_as_it_was")
+@mutation("stores uploads in its own process and sends nothing", "test_every_version_stays_unchanged")
 class SendsNothing(FolderFiles):
     def folder(self, key):
         return super().folder(key).parent / f"{id(self)}" / key
@@ -162,7 +167,7 @@ class SendsNothing(FolderFiles):
 # versions
 
 
-@mutation("overwrites the existing version", "test_every_version_stays_as_it_was")
+@mutation("overwrites the existing version", "test_every_version_stays_unchanged")
 class Overwrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 or not self.numbers(key):
@@ -171,7 +176,7 @@ class Overwrites(FolderFiles):
         return 1
 
 
-@mutation("reports versioning, but has none", "test_every_version_stays_as_it_was")
+@mutation("reports versioning, but has none", "test_every_version_stays_unchanged")
 class SaysItKeepsVersions(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         number = super().claim(key, source, metadata, only)
@@ -181,7 +186,7 @@ class SaysItKeepsVersions(FolderFiles):
         return number
 
 
-@mutation("reads the newest version for every version ID", "test_every_version_stays_as_it_was")
+@mutation("reads the newest version for every version ID", "test_every_version_stays_unchanged")
 class ReadsTheNewest(FolderFiles):
     def find(self, key, version_id):
         super().find(key, version_id)
@@ -199,7 +204,7 @@ class ReadsTheNewestIfUnknown(FolderFiles):
 
 @mutation(
     "reads the newest version and labels it as the requested one",
-    "test_the_answer_to_a_read_is_of_the_version_asked_for",
+    "test_a_read_describes_the_requested_version",
 )
 class DescribesTheNewest(FolderFiles):
     def read(self, key, version_id=None, **options):
@@ -209,7 +214,7 @@ class DescribesTheNewest(FolderFiles):
 
 @mutation(
     "looks up the version ID after the write",
-    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+    "test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes",
 )
 class LooksLater(FolderFiles):
     def put(self, key, source, **options):
@@ -220,7 +225,7 @@ class LooksLater(FolderFiles):
 
 @mutation(
     "finds a free number, then takes it, without a lock",
-    "test_threads_that_upload_at_once_each_get_the_id_of_their_own_bytes",
+    "test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes",
 )
 class NumbersByLooking(FolderFiles):
     def claim(self, key, source, metadata, only=None):
@@ -274,22 +279,24 @@ class Deduplicates(FolderFiles):
         return same[0].version_id if same else super().put(key, source, **options)
 
 
-@mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_a_word_and_no_hash")
+@mutation("returns version IDs of 40 hexadecimal digits", "test_a_version_id_is_text_and_not_a_hash")
 class IdsLikeHashes(FolderFiles):
-    def id(self, number):
+    def id(self, key, number):
         return f"{number:040x}"
 
     def number(self, version_id):
         return int(version_id, 16) if version_id.isalnum() and len(version_id) == 40 else 0
 
 
-@mutation("ignores `if_absent`", "test_a_put_if_absent_leaves_what_is_there", versions=False)
+@mutation("ignores `if_absent`", "test_a_put_if_absent_does_not_change_an_existing_file", versions=False)
 class IgnoresIfAbsent(FolderFiles):
     def put(self, key, source, *, metadata, if_absent):
         return super().put(key, source, metadata=metadata, if_absent=False)
 
 
-@mutation("checks for the key before the write, and reports that as safe", "test_of_racing_creations_one_wins")
+@mutation(
+    "checks for the key before the write, and reports that as safe", "test_of_simultaneous_first_uploads_one_succeeds"
+)
 class LooksThenWrites(FolderFiles):
     def claim(self, key, source, metadata, only=None):
         if only == 1 and self.numbers(key):
@@ -326,7 +333,7 @@ class NaiveDates(FolderFiles):
         return dataclasses.replace(version, created=version.created and version.created.replace(tzinfo=None))
 
 
-@mutation("returns no sizes", "test_any_history_is_told_as_it_was")
+@mutation("returns no sizes", "test_any_history_is_reported_correctly")
 class ForgetsSizes(FolderFiles):
     def version(self, key, number):
         return dataclasses.replace(super().version(key, number), size=None)
@@ -360,7 +367,7 @@ class SizeOfThePart(FolderFiles):
         return Content(dataclasses.replace(content.version, size=content.version.size - start), content.blocks)
 
 
-@mutation("shares one file handle between all reads", "test_a_read_that_is_left_in_the_middle_disturbs_no_other")
+@mutation("shares one file handle between all reads", "test_an_abandoned_read_does_not_affect_other_reads")
 class SharesHandles(FolderFiles):
     def blocks(self, path, start, stop):
         handles = vars(self).setdefault("handles", {})
@@ -375,14 +382,16 @@ class SharesHandles(FolderFiles):
         return {**super().__getstate__(), "handles": {}}
 
 
-@mutation("ignores `if_match`", "test_a_part_of_other_bytes_by_now_is_refused", versions=False)
+@mutation("ignores `if_match`", "test_a_part_of_bytes_that_were_replaced_is_refused", versions=False)
 class IgnoresIfMatch(FolderFiles):
     def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
         return super().read(key, version_id, start=start, stop=stop)
 
 
 @mutation(
-    "replaces bytes that the caller has not seen", "test_a_replacement_of_what_was_not_seen_is_refused", versions=False
+    "replaces bytes that the caller has not seen",
+    "test_a_replacement_of_a_version_that_was_not_seen_is_refused",
+    versions=False,
 )
 class IgnoresSeen(FolderFiles):
     def replace(self, key, source, *, metadata, seen):
@@ -415,13 +424,13 @@ class ListsTwice(FolderFiles):
         return [name for at in range(0, len(names), 99) for name in names[at : at + 100]]
 
 
-@mutation("lists a name once for each version", "test_keys_are_listed_once_and_by_what_they_begin_with")
+@mutation("lists a name once for each version", "test_keys_are_listed_once_and_by_prefix")
 class ListsVersionsAsNames(FolderFiles):
     def keys(self, prefix=""):
         return [name for name in super().keys(prefix) for _ in self.numbers(name)]
 
 
-@mutation("ignores the prefix", "test_keys_are_listed_once_and_by_what_they_begin_with")
+@mutation("ignores the prefix", "test_keys_are_listed_once_and_by_prefix")
 class IgnoresPrefix(FolderFiles):
     def keys(self, prefix=""):
         return super().keys("")
@@ -455,7 +464,7 @@ class IgnoresCase(FolderFiles):
         return super().folder(key.lower())
 
 
-@mutation("shortens long names", "test_files_of_all_allowed_names_are_kept_and_listed")
+@mutation("shortens long names", "test_files_of_all_allowed_names_are_stored_and_listed")
 class CutsNames(FolderFiles):
     def folder(self, key):
         return super().folder(key[:200])
@@ -473,7 +482,7 @@ class RaisesKeyError(FolderFiles):
             raise KeyError(key) from None
 
 
-@mutation("does not convert errors of the SDK", "test_every_file_operation_tells_that_the_host_does_not_answer")
+@mutation("does not convert errors of the SDK", "test_every_file_operation_reports_a_host_that_does_not_answer")
 class LetsErrorsOut(FolderFiles):
     def ask(self):
         if self.settings.host == "closed":
@@ -487,7 +496,7 @@ class SilenceIsEmpty(FolderFiles):
         return [] if self.settings.host == "closed" else super().keys(prefix)
 
 
-@mutation("reports forbidden files as missing", "test_somebody_who_may_not_is_told_whom_to_ask")
+@mutation("reports forbidden files as missing", "test_an_access_error_names_the_contact")
 class ForbiddenIsMissing(FolderFiles):
     def ask(self):
         try:
@@ -527,7 +536,7 @@ class SecretInPickle(FolderFiles):
         return {**vars(self), "_client": None}
 
 
-@mutation("has an address that is valid only in this process", "test_an_address_names_the_place_for_everybody")
+@mutation("has an address that is valid only in this process", "test_an_address_is_the_same_for_all_users")
 class AddressOfItsOwn(FolderFiles):
     @functools.cached_property
     def address(self):
@@ -540,7 +549,7 @@ class AnonymousSeesAll(FolderFiles):
         return self
 
 
-@mutation("publishes all files", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("publishes all files", "test_a_published_version_is_public_until_it_is_unpublished")
 class PublishesAll(FolderFiles):
     def publish(self, key, version_id):
         for name in self.keys():
@@ -548,20 +557,20 @@ class PublishesAll(FolderFiles):
         return version_id
 
 
-@mutation("does not undo a publication", "test_a_published_version_is_everybodys_until_it_is_taken_back")
+@mutation("does not undo a publication", "test_a_published_version_is_public_until_it_is_unpublished")
 class StaysPublic(FolderFiles):
     def unpublish(self, key, version_id):
         pass
 
 
-@mutation("also discards names with the same beginning", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("also discards names with the same beginning", "test_discard_deletes_one_key_with_all_its_versions")
 class DiscardsMore(FolderFiles):
     def discard(self, key):
         for name in self.keys(key):
             super().discard(name)
 
 
-@mutation("discards only the newest version", "test_what_a_self_test_discards_is_gone_and_nothing_else")
+@mutation("discards only the newest version", "test_discard_deletes_one_key_with_all_its_versions")
 class DiscardsNewest(FolderFiles):
     def discard(self, key):
         for number in sorted(self.numbers(key))[-1:]:
@@ -598,3 +607,225 @@ class SharesBuffer(FolderFiles):
             threading.Event().wait(0.001)  # what a network takes
         (folder / "data").write_bytes(b"".join(self.buffer))
         self.describe(folder, metadata)
+
+
+@mutation(
+    "undoes all uploads of a shared transaction when one breaks",
+    "test_uploads_that_break_do_not_affect_simultaneous_uploads",
+)
+class SharesTransaction(FolderFiles):
+    def put(self, key, source, **options):
+        stored = vars(self).setdefault("stored", [])
+        begun = len(stored)
+        try:
+            version_id = super().put(key, source, **options)
+        except BaseException:
+            for folder in stored[begun:]:
+                shutil.rmtree(folder)
+            raise
+        stored.append(self.data(key, max(self.numbers(key))).parent)
+        return version_id
+
+
+@mutation("writes in place, and removes it after a failure", "test_readers_never_see_an_upload_before_it_is_complete")
+class WritesInPlaceAndRemoves(FolderFiles):
+    def claim(self, key, source, metadata, only=None):
+        number = self.reserve(key, only)
+        folder = self.folder(key) / f"{number:06d}"
+        try:
+            self.write(folder, source, metadata)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return number
+
+    def reserve(self, key, only):
+        while True:
+            number = only or max(self.numbers(key), default=0) + 1
+            try:
+                (self.folder(key) / f"{number:06d}").mkdir(parents=True)
+                return number
+            except FileExistsError:
+                if only:
+                    raise AlreadyExists(f"there is a {key}") from None
+
+
+@mutation("lists a name before its file is complete", "test_readers_never_see_an_upload_before_it_is_complete")
+class ListsEarly(FolderFiles):
+    def put(self, key, source, **options):
+        announced = self.root / "announced" / key.replace("/", "@")
+        announced.parent.mkdir(parents=True, exist_ok=True)
+        announced.touch()
+        try:
+            return super().put(key, source, **options)
+        finally:
+            announced.unlink(missing_ok=True)
+
+    def keys(self, prefix=""):
+        announced = self.root / "announced"
+        early = [path.name for path in announced.iterdir()] if announced.exists() else []
+        return sorted({*super().keys(prefix), *(name for name in early if name.startswith(prefix))})
+
+
+@mutation("shares the position in a file with a forked child", "test_forked_children_and_their_parent_read_at_once")
+class SharesPosition(FolderFiles):
+    def blocks(self, path, start, stop):
+        lock, handles = vars(self).setdefault("shared", (threading.Lock(), {}))
+        stop = path.stat().st_size if stop is None else stop
+        while start < stop:
+            with lock:
+                handle = handles.get(path) or handles.setdefault(path, os.open(path, os.O_RDONLY))
+                os.lseek(handle, start, os.SEEK_SET)
+                if len(handles) < 9:  # what a network takes
+                    threading.Event().wait(0.001)
+                block = os.read(handle, min(20_000, stop - start))
+            start += len(block)
+            yield block
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "shared"}
+
+
+# pages, parts, prefixes, rights
+
+
+@mutation("finds versions by ID alone, and returns no record", "test_a_version_id_of_another_key_loads_nothing")
+class FindsIdsAnywhere(FolderFiles):
+    def read(self, key, version_id=None, **options):
+        for other in [key, *self.keys()]:
+            if version_id and version_id in [version.version_id for version in self.versions(other)]:
+                content = super().read(other, version_id, **options)
+                bare = {"identifier": None, "assembly_prefix": None} if other != key else {}
+                return Content(dataclasses.replace(content.version, **bare), content.blocks)
+        return super().read(key, version_id, **options)
+
+
+@mutation("uses version IDs again after `discard`", "test_version_ids_are_not_used_again_after_discard")
+class UsesIdsAgain(FolderFiles):
+    def id(self, key, number):
+        return f"v{number}"
+
+
+@mutation("does not send the last part if it is full", "test_files_of_about_the_size_of_parts_come_back")
+class DropsFullParts(FolderFiles):
+    def write(self, folder, source, metadata):
+        super().write(folder, source, metadata)
+        if source.size and source.size % PART == 0:
+            with (folder / "data").open("r+b") as file:
+                file.truncate(source.size - PART)
+
+
+@mutation("skips a part when a read begins at a part", "test_files_of_about_the_size_of_parts_come_back")
+class SkipsParts(FolderFiles):
+    def blocks(self, path, start, stop):
+        return super().blocks(path, start + PART if start and start % PART == 0 else start, stop)
+
+
+@mutation("leaves its copy in the temporary folder after a failure", "test_nothing_is_left_in_the_temporary_folder")
+class LeavesSpools(FolderFiles):
+    def write(self, folder, source, metadata):
+        with tempfile.NamedTemporaryFile(delete=False) as spool:
+            for block in source.blocks():
+                spool.write(block)
+        shutil.move(spool.name, folder / "data")
+        self.describe(folder, metadata)
+
+
+@mutation("leaves its copy in the temporary folder after a read", "test_nothing_is_left_in_the_temporary_folder")
+class LeavesDownloads(FolderFiles):
+    def blocks(self, path, start, stop):
+        with tempfile.NamedTemporaryFile(delete=False) as copy:
+            shutil.copy(path, copy.name)
+        yield from super().blocks(path, start, stop)
+
+
+@mutation("lists by SQL's LIKE, where `_` is any character", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsLikeSQL(FolderFiles):
+    def keys(self, prefix=""):
+        pattern = re.compile(re.escape(prefix).replace("_", ".").replace("%", ".*"))
+        return [name for name in super().keys("") if pattern.match(name)]
+
+
+@mutation("lists by a shell pattern", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsLikeShell(FolderFiles):
+    def keys(self, prefix=""):
+        return [name for name in super().keys("") if fnmatch.fnmatchcase(name, f"{prefix}*")]
+
+
+@mutation("ignores case in a prefix", "test_a_prefix_is_text_and_not_a_pattern")
+class ListsAnyCase(FolderFiles):
+    def keys(self, prefix=""):
+        return [name for name in super().keys("") if name.lower().startswith(prefix.lower())]
+
+
+@mutation("ends a listing before a full last page", "test_listings_of_full_pages_are_complete")
+class DropsFullPages(FolderFiles):
+    def keys(self, prefix=""):
+        names = super().keys(prefix)
+        return names[:-PAGE] if names and len(names) % PAGE == 0 else names
+
+
+@mutation("ends a list of versions before a full last page", "test_histories_of_full_pages_are_complete")
+class DropsFullHistories(FolderFiles):
+    def versions(self, key):
+        versions = super().versions(key)
+        return versions[:-PAGE] if versions and len(versions) % PAGE == 0 else versions
+
+
+@mutation("lists nothing after a pickle without the token", "test_a_pickle_answers_like_the_original_or_raises")
+class ForgetsQuietly(FolderFiles):
+    def keys(self, prefix=""):
+        return [] if self.settings.token is None else super().keys(prefix)
+
+
+@mutation("lists nothing to users without access", "test_listings_without_read_access_are_refused")
+class ForbiddenIsEmpty(FolderFiles):
+    def keys(self, prefix=""):
+        try:
+            return super().keys(prefix)
+        except AccessDenied:
+            return []
+
+
+@mutation("shows the token when the server cannot be reached", "test_errors_show_no_secrets")
+class SecretWhenUnreachable(FolderFiles):
+    def ask(self):
+        try:
+            super().ask()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error} (token {self.settings.token.get_secret_value()})") from None
+
+
+@mutation("shows the token when access is denied", "test_errors_show_no_secrets")
+class SecretWhenDenied(FolderFiles):
+    def ask(self):
+        try:
+            super().ask()
+        except AccessDenied:
+            raise AccessDenied(f"the token {self._client.token} is not accepted") from None
+
+
+@mutation("reports a silent server as empty", "test_a_host_that_never_answers_is_unavailable")
+class SilentIsEmpty(FolderFiles):
+    def versions(self, key):
+        try:
+            return super().versions(key)
+        except StoreUnavailable:
+            if self.settings.port is None:
+                raise
+            return []
+
+
+@mutation("publishes all versions of a name", "test_publishing_one_of_several_versions_opens_only_that_one")
+class PublishesAllVersions(FolderFiles):
+    def publish(self, key, version_id):
+        for version in self.versions(key):
+            super().publish(key, version.version_id)
+        return version_id
+
+
+@mutation("unpublishes all versions of a name", "test_publishing_one_of_several_versions_opens_only_that_one")
+class UnpublishesAllVersions(FolderFiles):
+    def unpublish(self, key, version_id):
+        for version in self.versions(key):
+            super().unpublish(key, version.version_id)

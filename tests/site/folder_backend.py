@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ class FolderSettings(storage_plugins.StoreSettings):
     token: SecretStr | None = None
     versions: bool = True
     host: str = "open"
+    port: int | None = None
     mutation: str = ""
 
 
@@ -73,7 +75,7 @@ class FolderFiles(FileOperations):
 
     def put(self, key, source, *, metadata, if_absent):
         self.ask()
-        return self.id(self.claim(key, source, metadata, only=1 if if_absent else None))
+        return self.id(key, self.claim(key, source, metadata, only=1 if if_absent else None))
 
     def replace(self, key, source, *, metadata, seen):
         self.ask()
@@ -121,11 +123,20 @@ class FolderFiles(FileOperations):
     def ask(self):
         if self.settings.host == "closed":
             raise StoreUnavailable(f"{self.address} does not answer")
+        if self.settings.port is not None:
+            try:
+                self.greet(self.settings.port)
+            except TimeoutError as error:
+                raise StoreUnavailable(f"{self.address} does not answer") from error
         if self._client is None or self._client.process != os.getpid():
             self._client = Client(self.settings.token.get_secret_value() if self.settings.token else None)
         self._client.ask()
         if self._client.token != TOKEN and not self.is_anonymous:
             raise AccessDenied("the token is not accepted")
+
+    def greet(self, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=self.settings.timeout / 4) as connection:
+            connection.recv(1)
 
     def claim(self, key, source, metadata, only=None):
         unfinished = self.root / "unfinished" / uuid.uuid4().hex
@@ -167,7 +178,7 @@ class FolderFiles(FileOperations):
     def find(self, key, version_id):
         numbers = self.numbers(key)
         wanted = max(numbers, default=None) if version_id is None else self.number(version_id)
-        if wanted not in numbers:
+        if wanted not in numbers or version_id not in (None, self.id(key, wanted)):
             raise AssemblyNotFound(f"there is no {key} {version_id or ''}")
         return wanted
 
@@ -175,7 +186,7 @@ class FolderFiles(FileOperations):
         path, record = self.data(key, number), self.record(key, number)
         created = datetime.fromisoformat(record["created"]) if record else None
         size, etag = path.stat().st_size, self.etag(key, number)
-        return Version.described(record, version_id=self.id(number), size=size, created=created, etag=etag)
+        return Version.described(record, version_id=self.id(key, number), size=size, created=created, etag=etag)
 
     def record(self, key, number):
         path = self.data(key, number).with_name("record.json")
@@ -184,11 +195,13 @@ class FolderFiles(FileOperations):
     def etag(self, key, number):
         return self.record(key, number).get("etag")
 
-    def id(self, number):
-        return f"v{number}" if self.settings.versions else None
+    def id(self, key, number):
+        tag = (self.etag(key, number) or "0")[:6]  # so that no id is used again after a discard
+        return f"v{number}-{tag}" if self.settings.versions else None
 
     def number(self, version_id):
-        return int(version_id[1:]) if version_id[:1] == "v" and version_id[1:].isdigit() else 0
+        number = version_id[1:].partition("-")[0]
+        return int(number) if version_id[:1] == "v" and number.isdigit() else 0
 
     def numbers(self, key):
         folder = self.folder(key)
