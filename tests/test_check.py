@@ -316,10 +316,11 @@ def test_the_command_says_it_in_words_and_in_json(tmp_path, command):
     assert [each["check"] for each in document["checks"]] == ["listing", "reading", "free space", "anonymous readers"]
 
 
-def test_a_group_is_tried_store_by_store(tmp_path, osf, project, command):
+def test_a_group_is_tried_store_by_store(tmp_path, osf, project, command, monkeypatch):
+    monkeypatch.setenv("OSF_TOKEN", OSF_TOKEN)
     stores = {
         "both": {"backend": "group", "read": ["archive", "gone", "here"], "write": "here"},
-        "archive": {"backend": "osf", "project": project.id, "token": OSF_TOKEN, "api_url": osf.api_url},
+        "archive": {"backend": "osf", "project": project.id, "token": "${OSF_TOKEN}", "api_url": osf.api_url},
         "gone": {"backend": "nonesuch"},
         "here": {"backend": "local", "root": "./assemblies"},
     }

@@ -183,7 +183,7 @@ def test_it_says_what_it_promises(store):
         ({"url": "webdav://d", "options": {"base_url": "https://alice:s3cret@lab.example"}}, "under secrets:"),
         (
             {"url": "dav://d", "options": {"base_url": "http://lab.example"}, "secrets": {"password": "x"}},
-            "clear text",
+            "unencrypted",
         ),
         (
             {
@@ -191,11 +191,11 @@ def test_it_says_what_it_promises(store):
                 "options": {"client": {"base": "http://lab.example"}},
                 "secrets": {"token": "x"},
             },
-            "clear text",
+            "unencrypted",
         ),
-        ({"url": "ftp://lab.example/d", "secrets": {"password": "x"}}, "clear text"),
-        ({"url": "ftp://lab.example/d", "options": {"tls": "no"}, "secrets": {"password": "x"}}, "clear text"),
-        ({"url": "webhdfs://lab.example:9870/d", "secrets": {"password": "x"}}, "clear text"),
+        ({"url": "ftp://lab.example/d", "secrets": {"password": "x"}}, "unencrypted"),
+        ({"url": "ftp://lab.example/d", "options": {"tls": "no"}, "secrets": {"password": "x"}}, "unencrypted"),
+        ({"url": "webhdfs://lab.example:9870/d", "secrets": {"password": "x"}}, "unencrypted"),
         ({"url": "memory://d", "allow_unencrypted": "yes"}, "allow_unencrypted"),
         ({"url": "sftp://host/d", "options": {"host_key_policy": "auto_add"}}, "cannot be set"),
         ({"url": "sftp://host/d", "options": {"a": 1}, "secrets": {"a": "x"}}, "in options: and in secrets:"),

@@ -100,7 +100,7 @@ def test_what_cannot_be_written_to_its_end_leaves_nothing(new, tmp_path):
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
 
-    done = new("lab", "made", code=1, preexec_fn=small_files)
+    done = new("lab", "made", code=8, preexec_fn=small_files)
     assert "Cannot write" in done.stderr
     assert list((tmp_path / "here").iterdir()) == []
 

@@ -252,7 +252,7 @@ def test_twins_are_read_as_one_and_the_one_that_gives_way_keeps_its_versions(
     assert open_osf().fetch("f", version_id=f"1@{twin.id}").read_bytes() == b"its twin"
     assert open_osf().fetch("f", version_id="1").read_bytes() == b"first file 0"
     assert open_osf().fetch("f", sha1=hashlib.sha1(b"its twin").hexdigest()).read_bytes() == b"its twin"
-    path = store.cache.own / "f"
+    path = store.cache.folders[0] / "f"
     path.write_bytes(b"written")
     assert store.upload_file(path).version_id == "3"
     assert (len(first.versions), len(twin.versions)) == (3, 1)
@@ -286,7 +286,7 @@ def test_of_two_folders_of_one_name_every_machine_uses_the_lowest_id(open_osf, o
 def test_a_folder_may_have_the_name_of_a_file(open_osf, osf, project):
     osf.host.put(project, "f/inside", b"x")
     store = open_osf()
-    path = store.cache.own
+    path = store.cache.folders[0]
     path.mkdir(parents=True, exist_ok=True)
     (path / "f").write_bytes(b"the file")
     store.upload_file(path / "f")

@@ -223,7 +223,7 @@ def test_a_project_without_records_costs_few_requests(open_osf, osf, project):
     store.identifiers()
     osf.requests.clear()
     store.identifiers()
-    assert len(osf.requests) == 6  # a listing, and one for each file
+    assert len(osf.requests) == 1  # a listing
     osf.host.put(project, ".storage-plugins/assy_@other/x", b"")
     for opened in (store, open_osf()):
         osf.requests.clear()

@@ -495,7 +495,7 @@ def test_a_spoilt_pin_is_passed_over_and_put_right(tmp_path, caplog):
     (path,) = (tmp_path / "assy_X_y.nc").iterdir()
     path.write_text("sha1: nonsense")
     assert receipts.imported("assy_X_y.nc") == []
-    assert "is no receipt" in caplog.text
+    assert "is not a receipt" in caplog.text
     assert receipts.keep(assembly_pin())
     assert receipts.imported("assy_X_y.nc") == [assembly_pin()]
 

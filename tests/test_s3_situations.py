@@ -124,14 +124,14 @@ def test_https_to_a_server_without_it(open_lab, endpoint):
 
 def test_a_host_that_does_not_exist(open_lab):
     with pytest.raises(StoreUnavailable) as caught:
-        open_lab(endpoint_url="http://no-such-host.invalid").load("X", newest=True)
+        open_lab(endpoint_url="http://no-such-host.invalid", allow_unencrypted=True).load("X", newest=True)
     assert_paragraph(caught, "no-such-host.invalid", "Check the network")
 
 
 def test_a_proxy_that_is_down(open_lab, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with pytest.raises(StoreUnavailable) as caught:
-        open_lab(endpoint_url="http://s3.lab.example").load("X", newest=True)
+        open_lab(endpoint_url="http://s3.lab.example", allow_unencrypted=True).load("X", newest=True)
     assert_paragraph(caught, "127.0.0.1:9", "proxy")
 
 

@@ -93,6 +93,7 @@ def test_a_lab_moves_to_osf_and_every_old_pin_still_loads(
         "here": {"backend": "local", "root": "./here"},
     }
     config = tmp_path / "storage.yaml"
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(config))  # the user's word that it may send credentials
     config.write_text(yaml.safe_dump({"default": "lab", "receipts": receipts, "stores": stores}))
     made = real_uploads(open_store("lab", config=config), tmp_path)
     assert [receipt.sha1 for *_, receipt in real_uploads(open_store("here", config=config), tmp_path)] == [

@@ -15,7 +15,7 @@ WEBDAV = ("webdav", "dav")
 _PORT = 22
 _USERS = (*SFTP, "ftp", "smb")  # protocols that write user@host; elsewhere an @ is part of a name
 _SERVERS = dict.fromkeys(WEBDAV, "base_url")  # the option that names the server
-_ENCRYPTED_BY = {"ftp": "tls", "webhdfs": "use_https"}  # options without which a protocol sends passwords in clear text
+_ENCRYPTED_BY = {"ftp": "tls", "webhdfs": "use_https"}  # options that make a protocol encrypt
 _REFUSED = {
     "file": "write `backend: local` and root:, which does more",
     "local": "write `backend: local` and root:, which does more",
@@ -44,8 +44,6 @@ _MADE_OF_OTHERS = (
 _IPV6 = re.compile(r"//([^/@]*@)?\[[0-9a-f:.]+\]", re.I)
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.S)
 _SECRET = re.compile(r"pass|secret|token|credential|pkey|(account|api|access|private)_?key$", re.I)
-_THIS_COMPUTER = ("127.0.0.1", "localhost", "::1")
-_CLEAR_TEXT = re.compile(r"\b(http|ftp|ws)://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(?![^/'\"\s]))", re.I)
 _OURS = (
     "asynchronous",
     "host",
@@ -159,31 +157,18 @@ class FsspecSettings(StoreSettings):
             raise ValueError("host_keys: is for sftp:// addresses only")
         if place.protocol == "sftp" and "port" in self.options:
             raise ValueError("write the port in url:, as in sftp://host:2222/srv/data")
-        if self.secrets and not self.allow_unencrypted and (reason := self._in_clear_text(place)):
-            raise ValueError(
-                f"secrets: would be sent in clear text, as {reason}; to allow that: allow_unencrypted: true"
-            )
         if twice := self.options.keys() & self.secrets.keys():
             raise ValueError(f"{min(twice)} is in options: and in secrets:")
         return self
-
-    def _in_clear_text(self, place: Url) -> str | None:
-        """Return why secrets would be sent without encryption; None if they would not, or only to this computer."""
-        option = _ENCRYPTED_BY.get(place.protocol)
-        host = place.host if place.protocol in _USERS else place.host.rpartition(":")[0] or place.host
-        if option and self.options.get(option) is not True and host.strip("[]") not in _THIS_COMPUTER:
-            return f"{place.protocol}:// is not encrypted without {option}: true under options:"
-        for name, value in self.options.items():
-            if _CLEAR_TEXT.search(str(value)):
-                return f"{name} is not encrypted: write https://"
-        return None
 
     def credential_hosts(self) -> list[str]:
         """Return the server in ``url:``, unless it is a cloud's own, and servers in ``options:``."""
         place = parse(self.url)
         port = f":{place.port}" if place.port else ""
-        host = f"[{place.host}]" if ":" in place.host else place.host
-        named = [] if place.protocol in (*_CLOUDS, *WEBDAV) else [f"{place.protocol}://{host}{port}"]
+        host = f"[{place.host}]" if place.protocol in _USERS and ":" in place.host else place.host
+        encrypted = self.options.get(_ENCRYPTED_BY.get(place.protocol, "")) is True
+        scheme = f"{place.protocol}s" if encrypted else place.protocol
+        named = [] if place.protocol in (*_CLOUDS, *WEBDAV) else [f"{scheme}://{host}{port}"]
         return [*named, *_addresses(self.options)]
 
     def implicit_credentials(self) -> str | None:
