@@ -124,9 +124,12 @@ def test_a_lab_moves_to_osf_and_every_old_pin_still_loads(
 
 
 def requests_of_each_download(osf) -> list[int]:
-    """Return the numbers of requests of one download after the other; each ends at the host of the bytes."""
+    """Return the numbers of requests of one download after the other; each ends at the host of the bytes.
+
+    After a load without a pin, two more look whether there is a newer version than the receipt's.
+    """
     ends = [number for number, request in enumerate(osf.requests, 1) if request.origin == "storage"]
-    assert ends[-1:] == [len(osf.requests)][: len(ends)]
+    assert not ends or len(osf.requests) - ends[-1] <= 2
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
