@@ -192,14 +192,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what a class inherits from the kit and names in ``slow``."""
-    for item in items:
-        if isinstance(item, pytest.Function) and item.originalname in getattr(item.cls, "slow", ()):
-            item.add_marker(pytest.mark.slow)
-
-
 KINDS = ["local", "s3", "osf", pytest.param("sftp", marks=pytest.mark.slow)]
 
 

@@ -26,7 +26,7 @@ from storage_plugins.testing._comparison import differences
 
 # xarray makes garbage of a missing value in a level of ints, at printing too
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-EXAMPLES = int(os.environ.get("STORAGE_PLUGINS_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("STORAGE_PLUGINS_EXAMPLES", "20"))
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 # the same few each time, so that the gate, which tries 200, says the same twice; more are new ones each time
 FEW = EXAMPLES <= 200

@@ -1,4 +1,7 @@
-"""Our backends pass the kit that is shipped for everybody's, with nothing that others do not have."""
+"""Our backends pass the test-kit, with nothing that others do not have.
+
+In the quick run the kit runs on memory and a folder; on S3 and OSF, which are servers, it is slow.
+"""
 
 import dataclasses
 import uuid
@@ -13,15 +16,6 @@ from osf_host import File, FileVersion
 from pickle_host import PickleHost
 
 from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
-
-# over a host that is a server; in the quick run the stores above show it
-HEAVY = (
-    "test_a_large_file_needs_little_memory",
-    "test_a_long_listing_is_complete",
-    "test_a_store_in_use_works_in_a_child_process",
-    "test_any_history_is_told_as_it_was",
-    "test_processes_that_upload_at_once_each_get_the_id_of_their_own_bytes",
-)
 
 
 class MemoryHost(Host):
@@ -118,8 +112,8 @@ class S3Host(Host):
         return {**self.settings, "anonymous": "always"}
 
 
+@pytest.mark.slow
 class TestS3(BackendTests):
-    slow = HEAVY
     examples, steps = 3, 8
     huge, memory = 192 << 20, 128 << 20  # parts of 8 MiB, several at a time
 
@@ -131,6 +125,11 @@ class TestS3(BackendTests):
         if s3_server.kind == "moto":
             pytest.skip("moto loses versions that are put at the same moment; see STORAGE_PLUGINS_TEST_S3")
         super().test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes(lab)
+
+    def test_listings_without_read_access_are_refused(self, lab, host, s3_server):
+        if s3_server.kind == "moto":
+            pytest.skip("moto lets anyone list; see STORAGE_PLUGINS_TEST_S3")
+        super().test_listings_without_read_access_are_refused(lab, host)
 
     def test_publishing_one_of_several_versions_opens_only_that_one(self, lab, s3_server):
         if s3_server.kind == "moto":
@@ -189,9 +188,8 @@ class Damaged(FileVersion):
         return self.of_upload
 
 
+@pytest.mark.slow
 class TestOSF(BackendTests):
-    slow = HEAVY
-
     @pytest.fixture
     def host(self, osf, project):
         return OSFHost(osf, project)
