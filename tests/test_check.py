@@ -82,6 +82,7 @@ def test_reading_alone_changes_nothing(store, yaml_file):
     assert trial.left == []
 
 
+@pytest.mark.slow
 def test_a_bucket_without_versions_is_told_to_refuse_changed_bytes(new_bucket, endpoint, tmp_path):
     bucket = new_bucket(versioned=False)
     settings = {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint}
@@ -244,6 +245,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_backend_that_does_not_keep_its_promises(name, tmp_path):
     settings = {"backend": "broken", "root": str(tmp_path), "token": TOKEN, "mutation": name}

@@ -226,6 +226,7 @@ for name, assembly in made_by_name().items():
 """
 
 
+@pytest.mark.slow
 def test_without_the_fast_parts_the_files_are_the_same_to_a_reader(tmp_path):
     digests = [
         codec.encode(assembly, tmp_path / f"{name} fast.nc", identifier="X")

@@ -114,6 +114,7 @@ print(*os.listdir(folder))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "name"),
     [(errno.ENOSPC, "QuotaExceeded"), (errno.EDQUOT, "QuotaExceeded"), (errno.EIO, "StorageError")],
@@ -137,6 +138,7 @@ for name in ("ours.nc", "theirs.nc", "older.nc"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 5, 20])
 def test_a_disk_that_fails_at_any_read_gives_an_error_that_says_so(tmp_path, shim, at):
     plain = xr.DataArray(np.ones((300, 200)), dims=("p", "n"), coords={"w": ("p", [f"w{i}" for i in range(300)])})
@@ -230,5 +232,6 @@ stop.set()
 """
 
 
+@pytest.mark.slow
 def test_a_process_forks_while_its_threads_read(tmp_path):
     assert run(FORKS, tmp_path) == "y" * 12

@@ -605,6 +605,7 @@ def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_pat
     assert arrived.count("PUT") == 9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT")
 def test_ctrl_c_is_told_in_a_line_and_takes_back_what_is_on_its_way(tmp_path, proxy, bucket, s3_client):
     config = tmp_path / "storage.yaml"
@@ -786,6 +787,7 @@ def test_progress_is_told_for_both_ways(pair):
     assert told[-1] == ("to", "f", 4000, 4000)
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal(config, tmp_path):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     keep(open_store("lab", config=config), tmp_path, "large.bin", os.urandom(8 << 20))

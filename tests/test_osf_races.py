@@ -89,6 +89,7 @@ def one_name(processes, each):
     return [[("X", f"{one} {number}".encode() * 50) for number in range(each)] for one in range(processes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [0.0, 0.05])
 def test_processes_that_upload_other_names_into_a_fresh_folder_are_all_found(
     machines, osf, project, open_osf, tmp_path, window
@@ -98,6 +99,7 @@ def test_processes_that_upload_other_names_into_a_fresh_folder_are_all_found(
     assert (tally.refused, tally.left) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [0.0, 0.02])
 def test_processes_that_upload_one_name_get_receipts_that_load(machines, osf, project, open_osf, tmp_path, window):
     osf.host.window = window

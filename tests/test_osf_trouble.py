@@ -73,6 +73,7 @@ UPLOAD_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UPLOAD_FAULTS)
 @pytest.mark.parametrize("which", ["first", "second", "back"])
 def test_what_became_of_an_upload_is_looked_up_not_guessed(open_osf, osf, project, name, which):
@@ -89,6 +90,7 @@ def test_what_became_of_an_upload_is_looked_up_not_guessed(open_osf, osf, projec
     xr.testing.assert_identical(open_osf().load(receipt), make_assembly(seeds[-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in UPLOAD_FAULTS if name not in ("too long", "lost answer")])
 def test_trouble_with_any_request_of_an_upload_is_overcome(open_osf, osf, project, name):
     """Each request of a first upload in turn goes wrong once."""

@@ -269,6 +269,7 @@ def test_a_file_that_vanishes_before_it_is_sent_is_told(open_lab, tmp_path):
             store.upload_file(path)
 
 
+@pytest.mark.slow
 def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     for _ in range(180):
@@ -280,6 +281,7 @@ def test_one_failed_look_ends_the_others(open_lab, proxy, s3_client, bucket, tmp
     assert sum(request.startswith("HEAD") for request in proxy.requests) < 3 * 40  # the core asks three times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [12 << 20, 30 << 20])
 def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, proxy, tmp_path, monkeypatch, size):
     import storage_plugins_s3.connection

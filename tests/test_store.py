@@ -166,6 +166,7 @@ def test_a_receipt_from_outside_never_becomes_a_path(store, assembly, tmp_path):
                 call(forged)
 
 
+@pytest.mark.slow
 def test_lazy_and_eager_loads_and_uploads_in_threads_do_not_disturb_each_other(store, assembly, tmp_path):
     receipt = store.upload(assembly, "X")
     path = tmp_path / "x.nc"

@@ -82,7 +82,10 @@ def real_uploads(store: storage_plugins.Store, folder: Path) -> list[tuple[str, 
 
 @needs_data
 @needs_checkout
-@pytest.mark.parametrize("receipts", [True, False], ids=["with receipts", "without receipts"])
+@pytest.mark.parametrize(
+    "receipts",
+    [pytest.param(True, id="with receipts", marks=pytest.mark.slow), pytest.param(False, id="without receipts")],
+)
 def test_a_lab_moves_to_osf_and_every_old_pin_still_loads(
     tmp_path, bucket, endpoint, osf, project, receipts, monkeypatch
 ):
