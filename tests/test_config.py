@@ -397,6 +397,27 @@ def test_a_found_file_sends_nothing_to_a_strangers_server_until_it_is_trusted(fo
         storage_plugins.open_store()
 
 
+@pytest.mark.parametrize("where", ["environment", "file"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_signatures_alone_go_to_this_computer_unasked_and_session_tokens_do_not(found, home, monkeypatch, where, host):
+    found.write_text(stores(f'{{backend: s3, bucket: bbb, endpoint_url: "http://{host}:9000"}}'))
+    credentials = home / ".aws" / "credentials"
+    credentials.parent.mkdir(exist_ok=True)
+
+    def have(*keys: str) -> None:
+        values = dict.fromkeys(keys, "x")
+        if where == "file":
+            credentials.write_text("".join(["[default]\n", *(f"{name} = {value}\n" for name, value in values.items())]))
+        for name, value in values.items() if where == "environment" else ():
+            monkeypatch.setenv(name.upper(), value)
+
+    have("aws_access_key_id", "aws_secret_access_key")
+    assert storage_plugins.open_store().name == "lab"
+    have("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    with pytest.raises(ConfigError, match="AWS credentials"):
+        storage_plugins.open_store()
+
+
 def test_init_trusts_what_it_writes(token, home):
     words = ["--backend", "osf", "--project", "abc12", "--token", "${LAB_TOKEN}", "--api-url", "https://lab.example/"]
     result = CliRunner().invoke(cli, ["init", *words])

@@ -71,10 +71,17 @@ class S3Settings(StoreSettings):
         return self.bucket.partition("/")[0]
 
     def credential_hosts(self) -> list[str]:
-        """Return the server in these settings; one in the user's own AWS configuration is not asked about."""
+        """Return the server in these settings, unless the user's own AWS configuration names it.
+
+        Nor is a server on this computer returned that gets signatures alone: they contain no secret. Temporary
+        credentials send their session token with each.
+        """
         if not self.endpoint_url or self.anonymous == "always":
             return []
-        return [] if self.endpoint_url == configured_endpoint(self.profile) else [self.endpoint_url]
+        here = urlsplit(self.endpoint_url).hostname in ("127.0.0.1", "::1", "localhost")
+        if (here and _has_lasting_keys(self.profile)) or self.endpoint_url == configured_endpoint(self.profile):
+            return []
+        return [self.endpoint_url]
 
     def implicit_credentials(self) -> str:
         """Return what signs the requests, with the session token that they carry."""
@@ -127,6 +134,19 @@ def configured_endpoint(profile: str | None) -> str | None:
         with contextlib.suppress(botocore.exceptions.BotoCoreError):  # the first request says so
             named = _endpoint_in_config(session.get_scoped_config(), session.full_config)
     return named.rstrip("/") if named else None
+
+
+def _has_lasting_keys(profile: str | None) -> bool:
+    """Whether requests are signed with keys that need no session token, as far as the environment and files show."""
+    if profile is None and os.environ.get("AWS_ACCESS_KEY_ID"):
+        return not (os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_SECURITY_TOKEN"))
+    try:
+        import botocore.session
+    except ImportError:  # opening the store says so
+        return False
+    session = botocore.session.Session()
+    keys = session.full_config.get("profiles", {}).get(profile or session.profile or "default", {})
+    return "aws_access_key_id" in keys and "aws_session_token" not in keys
 
 
 def _endpoint_in_config(profile: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
