@@ -206,9 +206,9 @@ def test_what_each_host_promises(run, new_bucket, endpoint, tmp_path):
     def told(**store):
         return run("stores", "--ask", "--config", write_yaml(tmp_path, store)).stdout
 
-    assert "lab: keeps every version" in told(backend="local", root="./assemblies")
+    assert "keeps every version" in told(backend="local", root="./assemblies")
     s3 = {"backend": "s3", "endpoint_url": endpoint}
-    assert "lab: keeps every version" in told(**s3, bucket=new_bucket())
+    assert "keeps every version" in told(**s3, bucket=new_bucket())
     unversioned = told(**s3, bucket=new_bucket(versioned=False))
     assert "changed bytes are refused" in unversioned
     assert "may be lost" in unversioned

@@ -29,17 +29,13 @@ def stores(config: Path | None, ask: bool, as_json: bool) -> None:
     if as_json:
         print_json({"config": str(found.path) if found.path else None, "stores": rows})
         return
-    say(f"From {found.path}:" if found.path else not_found(next(iter(found.stores.values()))) or "")
-    print_table(
-        ["", "store", "backend", "address"],
-        [
-            ["*" if row["default"] else "", row["name"], row["backend"], row["address"] or row["problem"]]
-            for row in rows
-        ],
-    )
+    lines = []
     for row in rows:
+        lines.append(["*" if row["default"] else "", row["name"], row["backend"], row["address"] or row["problem"]])
         if "promises" in row:
-            say(f"{row['name']}: {row['promises']}")
+            lines.append(["", "", "", row["promises"]])
+    print_table(["", "store", "backend", "address"], lines)
+    say(f"Configured in {found.path}." if found.path else not_found(next(iter(found.stores.values()))) or "")
 
 
 def _rows(found: Config, ask: bool) -> list[dict[str, Any]]:
