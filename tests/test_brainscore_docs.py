@@ -53,6 +53,7 @@ class Reader:
                 block = block.replace(word, substitute)
             if language == "yaml":
                 (self.folder / "storage.yaml").write_text(block)
+                self.environment["STORAGE_PLUGINS_CONFIG"] = str(self.folder / "storage.yaml")  # it names a server
             elif language == "console":
                 self.shell([line[2:] for line in block.splitlines() if line.startswith("$ ")])
             else:

@@ -9,7 +9,8 @@ from ..errors import InvalidIdentifier
 
 PUBLIC_BUCKET = "brainscore-storage/brainscore-language"  # where brainscore_language stores its assemblies
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
-_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[.-].+")
+# before the key: the bucket, or, as BrainIO writes it, "bucket/folder", and the server; or the server alone
+_ON_S3 = re.compile(r"(?:(?P<bucket>.+?)\.)?s3[.-][^/]+/(?P<key>.+)")
 
 
 def is_sha1(value: object) -> bool:
@@ -29,13 +30,16 @@ def bucket_and_file(location: str) -> tuple[str, str]:
     Example:
         >>> bucket_and_file("https://s3.amazonaws.com/bucket/folder/file.nc")
         ('bucket/folder', 'file.nc')
+        >>> bucket_and_file("https://bucket/folder.s3.amazonaws.com/file.nc")
+        ('bucket/folder', 'file.nc')
     """
     parts = urlsplit(location)
-    host = _S3_HOST.fullmatch(parts.hostname or "")
-    bucket = parts.netloc if parts.scheme == "s3" else host and host["bucket"]
-    path = "/".join(filter(None, (bucket, parts.path.strip("/"))))
+    path = f"{parts.netloc}/{parts.path.strip('/')}"
+    if parts.scheme != "s3":
+        found = _ON_S3.fullmatch(path)
+        path = "/".join(filter(None, found.groups())) if found else ""
     folder, _, name = path.rpartition("/")
-    if not (host or parts.scheme == "s3") or not folder or not name:
+    if not folder or not name:
         raise InvalidIdentifier(
             f"{location!r} does not name a bucket and a file on S3",
             hint="Such as https://bucket.s3.amazonaws.com/folder/file.nc",
