@@ -316,6 +316,18 @@ def test_a_found_file_of_another_user_is_refused(found):
 
 
 @needs_root
+def test_a_file_that_root_made_counts_for_others_in_any_folder(found, monkeypatch):
+    from storage_plugins._config.finding import why_unsafe
+
+    found.parent.chmod(0o777)
+    assert "every user can write" in why_unsafe(found)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)  # as in a container
+    assert why_unsafe(found) is None
+    found.chmod(0o646)
+    assert "every user can write" in why_unsafe(found)
+
+
+@needs_root
 def test_a_found_file_that_a_group_can_write_is_refused_unless_the_user_is_alone_in_it(found):
     found.chmod(0o664)
     assert Config.open().default == "lab"  # root's own group

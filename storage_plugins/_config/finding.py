@@ -76,6 +76,8 @@ def why_unsafe(path: Path, file: os.stat_result | None = None) -> str | None:
 
 def _why_unsafe_folder(folder: Path, inside: os.stat_result) -> str | None:
     """Return why others could replace what is in a folder. In one with the sticky bit, only owners can."""
+    if inside.st_uid == 0 != os.geteuid() and inside.st_nlink == 1:
+        return None  # only root can have made it, as in the image of a container
     status = folder.stat()
     reason = _why_unsafe_owner(folder, status)
     if reason or not status.st_mode & stat.S_ISVTX:
