@@ -199,12 +199,15 @@ def test_the_guide_to_osf_runs_from_its_first_block_to_its_last(buckets_in_docum
     for language, text in re.findall(r"^```(\w+)\n(.*?)^```", GUIDE.read_text("utf-8"), re.S | re.M):
         if language == "yaml":
             Path("storage.yaml").write_text(text.replace("backend: osf", f"backend: osf, api_url: {osf.api_url!r}"))
+            environment["STORAGE_PLUGINS_CONFIG"] = str(Path("storage.yaml").absolute())  # the stand-in gets the token
             continue
         if "ours-2" in text:  # the project has become full meanwhile
             projects[0].quota = projects[0].counted
             upload(3, "Lab2026.more")
         if "publish-store" in text:
-            text = text.replace("osf:abc12", storage_plugins.open_store("ours").address)  # it names the stand-in
+            text = text.replace(
+                "osf:abc12", storage_plugins.open_store("ours", config="storage.yaml").address
+            )  # it names the stand-in
         command = (
             [sys.executable, "-c", text] if language == "python" else ["sh", "-ec", f"{text}\nenv -0 >$ENVIRONMENT"]
         )

@@ -112,7 +112,17 @@ def test_these_tests_pass_on_the_stand_in(osf, pytestconfig):
     osf.host.put(node, "storage-plugins-test/somebody-elses", b"x")
     variables = {"OSF_TEST_TOKEN": OSF_TOKEN, "OSF_TEST_PROJECT": node.id, "OSF_TEST_API_URL": osf.api_url}
     warnings = "\n".join(pytestconfig.getini("filterwarnings"))
-    command = [sys.executable, "-m", "pytest", "-qn0", "-p", "no:cacheprovider", "-o", f"filterwarnings={warnings}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        f"filterwarnings={warnings}",
+    ]
     done = subprocess.run(
         [*command, __file__],
         env={**os.environ, **variables},
