@@ -10,7 +10,7 @@ import hashlib
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from storage_plugins import Source, StorageError, StoreUnavailable, Version
@@ -25,6 +25,7 @@ _PART = 8 << 20  # bytes of a part, of which some six are in memory
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_ONCE = 4
 _LONGEST_UPLOAD = timedelta(days=7)  # unfinished uploads that began earlier no longer run
+_FIRST_UPLOAD = datetime(2026, 1, 1, tzinfo=UTC)  # no upload of this package is older; moto dates all of them 2010
 
 
 def send(
@@ -51,7 +52,7 @@ def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
         reply = bucket.ask(what, "GET", query={"uploads": "", "prefix": key, "encoding-type": "url"})
         now = parsedate_to_datetime(reply.headers["date"]) if "date" in reply.headers else None
         for other, upload_id, begun in answers.unfinished_uploads(reply, bucket.address):
-            if now is not None and other == key and now - begun > _LONGEST_UPLOAD:
+            if now is not None and other == key and _FIRST_UPLOAD < begun < now - _LONGEST_UPLOAD:
                 with contextlib.suppress(StorageError):
                     _abort(bucket, what, key, upload_id)
 

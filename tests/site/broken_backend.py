@@ -533,7 +533,8 @@ class SecretInLog(FolderFiles):
 @mutation("pickles the token", "test_secrets_are_shown_nowhere")
 class SecretInPickle(FolderFiles):
     def __getstate__(self):
-        return {**vars(self), "_client": None}
+        token = self.settings.token
+        return {**vars(self), "_client": None, "token": token and token.get_secret_value()}
 
 
 @mutation("has an address that is valid only in this process", "test_an_address_is_the_same_for_all_users")
