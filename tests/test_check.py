@@ -142,7 +142,7 @@ def test_a_wrong_secret(real, home, open_lab):
     write_credentials(home, (real.owner[0], "not-the-secret"))
     findings, _ = check(open_lab(anonymous="never"))
     assert findings["writing"].error is storage_plugins.AccessDenied
-    assert "secret key does not fit" in findings["listing"].hint
+    assert "secret key does not match" in findings["listing"].hint
 
 
 def test_a_host_that_does_not_answer(tmp_path, aws_credentials, command):

@@ -86,10 +86,12 @@ class Access:
         if method in ("PUT", "POST"):
             sent["Content-Length"] = str(len(body))
         if self.credentials is not None:
-            request = AWSRequest(method, url, sent)
+            # no more is signed than must be: proxies change the rest
+            needed = {name: value for name, value in sent.items() if name.lower().startswith(("host", "x-amz-"))}
+            request = AWSRequest(method, url, needed)
             _Signature(self.credentials.get_frozen_credentials(), self.region, sha256 or _NOTHING).add_auth(request)
-            sent = dict(request.headers.items())
-        sent["Accept-Encoding"] = "identity"  # not signed: proxies change it
+            sent |= dict(request.headers.items())
+        sent["Accept-Encoding"] = "identity"
         pieces = _Pieces(body, before_piece)
         try:
             answer = self.http.send(AWSPreparedRequest(method, url, sent, pieces if body else None, True))

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -184,7 +185,8 @@ class EveryStore(Kit):
 
     def test_a_host_that_never_answers_is_unavailable(self, lab: Lab, host: Host, silent_port: int) -> None:
         store = lab.machine({**host.silent(silent_port), "timeout": 1})
-        for call in (lambda: store.upload(make_assembly(), "X"), lambda: store.load("X"), store.identifiers):
+        calls: list[Callable[[], object]] = [lambda: store.upload(make_assembly(), "X"), lambda: store.load("X")]
+        for call in [*calls, store.identifiers, lambda: store.versions("X")]:
             error = outcome_within(20, call)
             assert isinstance(error, StoreUnavailable | NotSupported), f"expected StoreUnavailable, got {error!r}"
 
