@@ -86,7 +86,9 @@ def differences(documented, printed, where="document"):
 
 
 @pytest.mark.skipif(not DOCUMENT.exists(), reason="no checkout around the tests")
-def test_json_has_the_shapes_that_are_documented(bucket, endpoint, capsys):
+def test_json_has_the_shapes_that_are_documented(bucket, endpoint, capsys, monkeypatch):
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):  # a session token needs trust
+        monkeypatch.setenv(f"AWS_{name}", "temporary")
     s3 = {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint, "publish_by": "acl"}
     stores = {"scratch": {"backend": "local", "root": "./assemblies"}, "lab": s3}
     Path("storage.yaml").write_text(json.dumps({"default": "scratch", "stores": stores}))

@@ -31,7 +31,7 @@ def end_as_by_ctrl_c() -> None:
 
 def exit_code_of(interruption: BaseException) -> int:
     """Return the exit code of a KeyboardInterrupt, or of the click.Abort made of it."""
-    cause = interruption.__cause__ or interruption
+    cause = interruption.__cause__ or interruption.__context__ or interruption  # older click has no cause
     return cause.exit_code if isinstance(cause, Ended) else INTERRUPTED
 
 
