@@ -187,7 +187,7 @@ def test_who_may_not_list_loads_all_the_same(open_lab, proxy):
 
 
 @pytest.mark.slow
-def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, bucket):
+def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, bucket, s3_server):
     def put(key: str, body: bytes, identifier: str) -> None:
         hashes = {"sha1": hashlib.sha1(body).hexdigest(), "sha256": hashlib.sha256(body).hexdigest()}
         metadata = {"identifier": identifier, "assembly-prefix": "assy_", **hashes}
@@ -204,11 +204,11 @@ def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, b
     assert len(proxy.requests) == 4
     proxy.requests.clear()
     assert len({version.sha1 for version in store.versions("Lab.many")}) == 1100
-    assert len(proxy.requests) <= 7  # Ceph's pages are shorter
+    assert len(proxy.requests) == (5 if s3_server.kind == "moto" else 7)  # Ceph's pages are shorter
     proxy.requests.clear()
     key, sha1 = "assy_Lab_many.nc", hashlib.sha1(b"700").hexdigest()
     assert store.fetch(key, sha1=sha1).read_bytes() == b"700"
-    assert len(proxy.requests) <= 10
+    assert len(proxy.requests) <= (6 if s3_server.kind == "moto" else 10)
 
 
 # whether anyone can read what is put there
