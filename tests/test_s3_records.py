@@ -204,11 +204,12 @@ def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, b
     assert len(proxy.requests) == 4
     proxy.requests.clear()
     assert len({version.sha1 for version in store.versions("Lab.many")}) == 1100
-    assert len(proxy.requests) == (5 if s3_server.kind == "moto" else 7)  # Ceph's pages are shorter
+    exact = s3_server.kind == "moto"  # the lengths of Ceph's pages vary
+    assert len(proxy.requests) == 5 if exact else len(proxy.requests) <= 10
     proxy.requests.clear()
     key, sha1 = "assy_Lab_many.nc", hashlib.sha1(b"700").hexdigest()
     assert store.fetch(key, sha1=sha1).read_bytes() == b"700"
-    assert len(proxy.requests) <= (6 if s3_server.kind == "moto" else 10)
+    assert len(proxy.requests) <= (6 if exact else 10)
 
 
 # whether anyone can read what is put there
