@@ -100,9 +100,9 @@ GUIDE = PROJECT / "docs" / "switch-to-osf.md"  # is run as a whole
 STEPS = PROJECT / "docs" / "brain-score.md"  # needs brainscore_core: test_brainscore_docs.py follows it
 DOCUMENTS = [PROJECT / "README.md", *sorted(set((PROJECT / "docs").glob("*.md")) - {GUIDE, STEPS})]
 RUNS = re.compile(r"^```(python|pycon|console)$", re.M)
-SLOW = re.compile(r"^\$ (storage-plugins check|aws)\b", re.M)  # 16 MiB are moved; each imports boto3
+ON_SERVERS = re.compile(r"backend: (s3|osf)")
 LESSONS = [
-    pytest.param(path, marks=[pytest.mark.slow] * bool(SLOW.search(path.read_text("utf-8"))))
+    pytest.param(path, marks=[pytest.mark.slow] * bool(ON_SERVERS.search(path.read_text("utf-8"))))
     for path in sorted((PROJECT / "docs").glob("*/*.md"))
     if path.parent.name in ("tutorials", "how-to", "reference", "explanation") and RUNS.search(path.read_text("utf-8"))
 ]
@@ -144,26 +144,37 @@ def run_page(text: str, languages: Iterable[str] = LANGUAGES) -> None:
 
 @needs_checkout
 @pytest.mark.parametrize("page", LESSONS, ids=lambda path: str(path.relative_to(PROJECT / "docs")))
-def test_every_page_of_the_site_runs_from_its_first_block_to_its_last(
-    page, buckets_in_documents, s3_server, osf, tmp_path, monkeypatch
-):
-    """Its bucket and its OSF project are on the servers of the tests, and so are its keys."""
-    aws_command.install(tmp_path / "bin")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    words = dict(zip(("YOUR_ACCESS_KEY_ID", "YOUR_SECRET_ACCESS_KEY"), s3_server.owner, strict=True))
+def test_every_page_of_the_site_runs_from_its_first_block_to_its_last(page, request):
     text = page.read_text("utf-8")
-    if "publish " in text:  # moto knows no policies
-        words["backend: s3"] = "backend: s3, publish_by: acl"
-    if "backend: osf" in text:
-        osf.host.node(guid="abc12", roles={OSF_TOKEN: "admin"})
-        ours = {"backend": "osf", "project": "abc12", "api_url": osf.api_url}
-        words["osf:abc12"] = f"'{storage_plugins.open_store(config={'stores': {'ours': ours}}).address}'"
-        words["backend: osf"] = f"backend: osf, api_url: {osf.api_url!r}"
-        monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(Path("storage.yaml").absolute()))  # that server gets a token
-        monkeypatch.setenv("OSF_TOKEN", OSF_TOKEN)
-    for word, substitute in words.items():
-        text = text.replace(word, substitute)
+    if ON_SERVERS.search(text):
+        text = request.getfixturevalue("on_the_servers_of_the_tests")(text)
     run_page(text)
+
+
+@pytest.fixture
+def on_the_servers_of_the_tests(buckets_in_documents, s3_server, osf, tmp_path, monkeypatch):
+    """Return a page whose bucket, OSF project and keys are those of the tests."""
+    aws_command.install(tmp_path / "bin")
+    osf.host.node(guid="abc12", roles={OSF_TOKEN: "admin"})
+    ours = {"backend": "osf", "project": "abc12", "api_url": osf.api_url}
+    address = storage_plugins.open_store(config={"stores": {"ours": ours}}).address
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("OSF_TOKEN", OSF_TOKEN)
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(Path("storage.yaml").absolute()))  # another server gets the token
+
+    def substituted(text: str) -> str:
+        acl = ", publish_by: acl" * ("publish " in text)  # moto knows no policies
+        for word, substitute in {
+            "YOUR_ACCESS_KEY_ID": s3_server.owner[0],
+            "YOUR_SECRET_ACCESS_KEY": s3_server.owner[1],
+            "backend: s3": f"backend: s3{acl}",
+            "backend: osf": f"backend: osf, api_url: {osf.api_url!r}",
+            "osf:abc12": f"'{address}'",
+        }.items():
+            text = text.replace(word, substitute)
+        return text
+
+    return substituted
 
 
 @needs_checkout
