@@ -3,6 +3,7 @@
 - A page of ``FROM_THE_ROOT`` is the file of that name in the root of the repository.
 - ``reference/commands.md`` gets every command, from the code of the command line.
 - A picture is put into the page itself, so that it takes the colours of the page, light or dark.
+- The keyboard reaches code that is wider than the screen, and a screen reader can tell the parts of a page apart.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ FROM_THE_ROOT = {
     "project/security": "SECURITY.md",
     "project/webdav-example": "examples/storage-plugins-webdav/README.md",
 }
+
+ACCESSIBLE = {
+    "<pre>": '<pre tabindex="0">',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
+    '<aside class="toc-drawer">': '<aside class="toc-drawer" aria-label="On this page">',
+    '<aside class="toc-drawer no-toc">': '<aside class="toc-drawer no-toc" aria-label="On this page">',
+    '<th class="head"><p></p></th>': "<td></td>",  # the corner of a table is no heading
+    '<div id="search-results"></div>': '<h1>Search</h1><div id="search-results" role="status"></div>',
+    'docutils container">\n<table': 'docutils container" tabindex="0">\n<table',
+}
+
 _PAGES = {path: f"/{page}.md" for page, path in FROM_THE_ROOT.items()} | {"README.md": "/index.md"}
 
 
@@ -89,8 +101,21 @@ def _inline(app: Sphinx, document: nodes.document, page: str) -> None:
             image.replace_self(nodes.raw("", f'<div class="picture">{svg}</div>', format="html"))
 
 
+def _accessible(app: Sphinx, failed: Exception | None) -> None:
+    """Correct what the theme's pages lack."""
+    if failed or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = before = path.read_text("utf-8")
+        for written, better in ACCESSIBLE.items():
+            text = text.replace(written, better)
+        if text != before:
+            path.write_text(text, "utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.connect("source-read", _read)
     app.connect("doctree-resolved", _inline)
+    app.connect("build-finished", _accessible)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -170,6 +170,17 @@ def test_the_site_fetches_nothing_from_elsewhere_and_every_picture_has_words(sit
 
 
 @pytest.mark.slow
+def test_what_scrolls_can_be_reached_by_the_keyboard_and_what_is_beside_the_text_has_a_name(site):
+    """What axe-core found in the theme's pages."""
+    for path in site:
+        text = path.read_text("utf-8")
+        assert "<pre>" not in text, path.name
+        assert re.findall(r"<aside (?![^>]*aria-label)[^>]*>", text) == [], path.name
+        assert '<th class="head"><p></p></th>' not in text, path.name
+        assert 'docutils container">' not in text, path.name
+
+
+@pytest.mark.slow
 def test_the_built_reference_has_every_public_name_and_every_option_of_every_command(site):
     anchors = set().union(*(page.anchors for page in site.values()))
     assert set().union(*(public_names(f"storage_plugins{module}") for module in MODULES)) <= anchors
