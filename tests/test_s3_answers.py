@@ -283,6 +283,19 @@ def test_a_listing_that_is_none_is_never_an_empty_store(open_lab, files, proxy, 
             call()
 
 
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_listing_may_repeat_its_prefix_encoded_or_as_it_is(open_lab, files, proxy, encoded):
+    open_lab().upload(make_assembly(), "d+e")
+    told = b"<Prefix>brain/assy_d%2Be</Prefix>" if encoded else b"<Prefix>brain/assy_d+e</Prefix>"
+
+    def spoil(method: str, path: str, answer: Answer) -> None:
+        if "?list-type" in path:
+            answer.body = re.sub(rb"<Prefix>.*?</Prefix>", told, answer.body)
+
+    proxy.spoil = spoil
+    assert [*files.keys("assy_d+e")] == ["assy_d+e.nc"]
+
+
 def test_entries_that_are_missing_from_a_page_are_noticed(open_lab, files, proxy):
     open_lab().upload(make_assembly(), "X")
     lack = re.compile(rb"<Contents>.*</Contents>", re.S)
