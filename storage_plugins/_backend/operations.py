@@ -282,6 +282,10 @@ class FileOperations(abc.ABC):
         """Return the free space in bytes, None where the host does not report it."""
         return None
 
+    def doi(self) -> str | None:
+        """Return the DOI of the location, ``10.…``; None where it has none. For citations."""
+        return None
+
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:
         """Return the version's own file if it is on this computer, to be read where it is.
 

@@ -18,6 +18,7 @@ from .._identifiers import check_identifier
 from .._records import Cached, Pin
 from ..errors import NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
+from .cite import Citation, cite
 from .publish import seconds_of
 
 if TYPE_CHECKING:
@@ -330,6 +331,41 @@ class Store:
             identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
         )
 
+    def cite(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        authors: Sequence[str] | str = (),
+    ) -> Citation:
+        """Return how one version is cited: as a sentence, as BibTeX, as CITATION.cff, and as Python that loads it.
+
+        A receipt in the receipts folder is enough. Without one, the store is asked; if it has no record of the
+        hashes, the file is read.
+
+        Args:
+            identifier: its name, or the name of another file; or a receipt.
+            version_id, sha1, sha256: which version; None: the newest receipt, else the newest version.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            authors: their names, such as ``"Doe, Jane"``; a text is one name.
+
+        Raises:
+            AssemblyNotFound: no such identifier, version or hash.
+            and what `load` raises.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> print(store.cite("Lab2026.rates", authors="Doe, Jane"))  # doctest: +ELLIPSIS
+            Doe, Jane (20...). Lab2026.rates, version 1-... [data set]. ...
+        """
+        return self._cite(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), authors)
+
     # what each kind of store does in its own way
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
@@ -372,6 +408,13 @@ class Store:
 
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         self._cannot("share()")
+
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        if not isinstance(identifier, Receipt):
+            self._cannot("cite() without a receipt")
+        if pin.names_version:
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        return cite(identifier, authors=authors, contact=self.settings.contact)
 
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) does not support {what}")
