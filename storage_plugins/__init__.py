@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
     from ._store.cite import Citation, cite
+    from ._store.many import ManyReport
     from ._store.open import load, open_store
     from ._store.store import Store
 
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidPin",
     "Location",
+    "ManyReport",
     "MirrorReport",
     "NotSupported",
     "PluginError",
@@ -79,6 +81,7 @@ __getattr__ = names_from(
         "Citation": "_store.cite",
         "ConfigFolder": "_backend.settings",
         "Location": "_backend.discovery",
+        "ManyReport": "_store.many",
         "MirrorReport": "_mirror.mirror",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",

@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .._identifiers import check_identifier
 from .._records import Cached, Pin
 from ..errors import NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
 from .cite import Citation, cite
+from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
 from .publish import seconds_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Store:
         settings: its checked settings; shows no secrets.
         progress: called with a file's name, bytes done and bytes in all (None: unknown) during transfers.
     """
+
+    _at_once: ClassVar[int] = 4  # uploads or loads side by side; each has one file on disk, and connections
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings) -> None:
         self.name = entry.name
@@ -366,6 +369,129 @@ class Store:
         """
         return self._cite(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), authors)
 
+    # many at once
+
+    def upload_many(
+        self,
+        assemblies: Mapping[str, xr.DataArray | str | os.PathLike[str]],
+        *,
+        assembly_prefix: str | None = None,
+        drop_attrs: Sequence[str] = (),
+        replace: bool | None = None,
+    ) -> ManyReport[Receipt]:
+        """Store several assemblies, or netCDF files, side by side.
+
+        One that fails does not stop the others; only if the store cannot be reached several times in a row, the
+        rest are not tried. What the store has already is not sent again, so run it again after an interruption.
+        ``progress`` is called from several threads.
+
+        Args:
+            assemblies: DataArrays, or paths of netCDF files, by identifier.
+            assembly_prefix, drop_attrs, replace: as in `upload`.
+
+        Returns:
+            a report; ``done`` has the receipts, by identifier.
+
+        Raises:
+            InvalidIdentifier, IdentifierCollision: a name cannot be used, or two would share a file. Nothing was sent.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> rates = xr.DataArray([1.5, 2.0], dims="neuroid")
+            >>> report = store.upload_many({"Lab2026.monkey1": rates, "Lab2026.monkey2": rates + 1, "Lab2026.m3": None})
+            >>> report
+            <storage_plugins report: 2 done, 1 failed>
+            >>> report.done["Lab2026.monkey2"].key
+            'assy_Lab2026_monkey2.nc'
+        """
+        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+        refuse_collisions(assemblies, prefix)
+        options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace)
+        return run(
+            assemblies,
+            lambda identifier: self._upload(assemblies[identifier], identifier, options),
+            at_once=self._at_once,
+            gives_up=True,
+        )
+
+    def load_many(
+        self,
+        identifiers: Iterable[str | Receipt],
+        *,
+        cls: type | None = None,
+        chunks: Mapping[Any, Any] | int | str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> ManyReport[xr.DataArray]:
+        """Load several assemblies side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            identifiers: names, or receipts, which pin their versions.
+            cls, chunks, assembly_prefix, newest: as in `load`. Without ``chunks`` all are in memory at the end.
+
+        Returns:
+            a report; ``done`` has the assemblies, by what was given for each.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.load_many([receipt, "Lab2026.missing"])
+            >>> report.done[receipt].values
+            array([1.5, 2. ])
+            >>> type(report.failed["Lab2026.missing"]).__name__
+            'AssemblyNotFound'
+        """
+        return run(
+            _several(identifiers),
+            lambda one: self.load(one, cls=cls, chunks=chunks, assembly_prefix=assembly_prefix, newest=newest),
+            at_once=self._at_once,
+        )
+
+    def fetch_many(
+        self,
+        names: Iterable[str | Receipt],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        newest: bool = False,
+        replace: bool = False,
+    ) -> ManyReport[Path]:
+        """Fetch several files side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            names: names of files, or receipts of files or assemblies.
+            folder: where they are copied to, under their names in the store; what is there already is not copied
+                again. None: they stay where `fetch` has them, for reading only.
+            newest: as in `fetch`.
+            replace: whether other files of these names in ``folder`` are replaced.
+
+        Returns:
+            a report; ``done`` has the paths, by what was given for each.
+
+        Example:
+            >>> import pathlib, storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> _ = (folder / "hvm.csv").write_text("a,b")
+            >>> receipt = store.upload_file(folder / "hvm.csv")
+            >>> store.fetch_many([receipt], folder / "copies").done[receipt].name
+            'hvm.csv'
+        """
+        wanted = _several(names)
+        keys = {one: one.key if isinstance(one, Receipt) else one for one in wanted}
+        if folder is not None:
+            refuse_same_files(keys.values())
+
+        def fetched(one: str | Receipt) -> Path:
+            found = self._fetch(one, Pin(newest=newest and not isinstance(one, Receipt)))
+            return found.path if folder is None else copied_into(Path(folder), keys[one], found, replace=replace)
+
+        return run(wanted, fetched, at_once=self._at_once)
+
     # what each kind of store does in its own way
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
@@ -423,6 +549,8 @@ class Store:
 class PlainStore(Store):
     """A store whose backend has ``upload`` and ``load`` of its own."""
 
+    _at_once = 1  # nobody promises that the backend's own calls can be made from several threads
+
     def __init__(self, entry: StoreEntry, settings: StoreSettings, inner: AssemblyStore) -> None:
         super().__init__(entry, settings)
         self._inner = inner
@@ -438,3 +566,9 @@ class PlainStore(Store):
         return self._inner.load(
             identifier, **{name: value for name, value in options.items() if value not in (None, False)}
         )
+
+
+def _several(names: Iterable[str | Receipt]) -> list[str | Receipt]:
+    if isinstance(names, str | Receipt):
+        raise TypeError(f"Give a list of names or receipts, not {names!r} alone")
+    return list(names)
