@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from .._visible import html_fields, visible
 from ..protocol import Receipt
 
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+_KEY = re.compile(r"[^A-Za-z0-9._+-]")  # what no identifier has
 # what the schema of CITATION.cff 1.2.0 accepts
 _MAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]{2,}")
 _DOI = re.compile(r"10\.\d{4,9}(\.\d+)?/[A-Za-z0-9:/_;\-.()\[\]\\]+")
@@ -26,7 +28,7 @@ _BIBTEX = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Citation:
     """How one version is cited. ``str()`` of it is the sentence.
 
@@ -45,6 +47,12 @@ class Citation:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return visible(f"<Citation: {self.text}>", one_line=True)
+
+    def _repr_html_(self) -> str:
+        return html_fields("Citation", {"text": self.text, "BibTeX": self.bibtex, "Python": self.python})
+
     @property
     def text(self) -> str:
         """One sentence or two, for a paper."""
@@ -52,7 +60,7 @@ class Citation:
         version = f", version {_line(receipt.version_id)}" if receipt.version_id else ""
         parts = [
             f"{'; '.join(self.authors)} ({created.year})" if self.authors else "",
-            f"{receipt.identifier}{version} [data set]",
+            f"{_line(receipt.identifier)}{version} [data set]",
             f"Uploaded to {_line(receipt.address)} on {created.day} {_MONTHS[created.month - 1]} {created.year}",
             f"sha256 {receipt.sha256}",
             f"https://doi.org/{self.doi}" if self.doi else "",
@@ -69,7 +77,7 @@ class Citation:
         if self.contact:
             note += f", contact: {self.contact}"
         fields = {
-            "title": f"{{{_bibtex(receipt.identifier)}}}",
+            "title": f"{{{_bibtex(_line(receipt.identifier))}}}",
             "author": " and ".join(_bibtex(name) if "," in name else f"{{{_bibtex(name)}}}" for name in self.authors),
             "year": str(created.year),
             "month": _MONTHS[created.month - 1][:3].lower(),
@@ -81,7 +89,7 @@ class Citation:
         lines = [
             f"  {name:<7} = {value if name == 'month' else f'{{{value}}}'}," for name, value in fields.items() if value
         ]
-        return "\n".join([f"@misc{{{receipt.identifier}-{receipt.sha256[:8]},", *lines, "}"])
+        return "\n".join([f"@misc{{{_KEY.sub('', receipt.identifier)}-{receipt.sha256[:8]},", *lines, "}"])
 
     @property
     def cff(self) -> str:
@@ -94,12 +102,12 @@ class Citation:
             identifiers.append(
                 {"type": "other", "value": _line(receipt.uri), "description": "for storage_plugins.load, in Python"}
             )
-        fallback = self.contact or f"The authors of {receipt.identifier}"
+        fallback = self.contact or f"The authors of {_line(receipt.identifier)}"
         values: dict[str, Any] = {
             "cff-version": "1.2.0",
             "message": "If you use these data, please cite them as below.",
             "type": "dataset",
-            "title": receipt.identifier,
+            "title": _line(receipt.identifier),
             "authors": [_cff_author(name) for name in self.authors or [fallback]],
             **({"contact": [_cff_author(self.contact)]} if self.contact and self.authors else {}),
             "version": _line(receipt.version_id or receipt.sha256[:12]),

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from .._backend.deadline import Worker
 from .._identifiers import assembly_key
 from .._records import Cached, Digesting, Digests
+from .._visible import error_in_words, html_table
 from ..atomic import atomic_file, disk_errors
 from ..errors import AlreadyExists, IdentifierCollision, StorageError, StoreUnavailable
 from ..protocol import Receipt
@@ -31,7 +32,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ManyReport(Generic[T]):
     """What became of many uploads or loads, in the order in which they were asked for.
 
@@ -60,7 +61,7 @@ class ManyReport(Generic[T]):
         return {
             "done": {_name(item): _plain(result) for item, result in self.done.items()},
             "failed": {
-                _name(item): {"error": type(error).__name__, "problem": str(error)}
+                _name(item): {"error": type(error).__name__, "problem": error_in_words(error)}
                 for item, error in self.failed.items()
             },
             "not_tried": [_name(item) for item in self.not_tried],
@@ -68,10 +69,16 @@ class ManyReport(Generic[T]):
         }
 
     def __repr__(self) -> str:
+        return f"<storage_plugins report: {self._summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[_name(item), error_in_words(error)] for item, error in self.failed.items()]
+        rows += [[_name(item), "not tried"] for item in self.not_tried]
+        return html_table(self._summary(), ["name", "problem"], rows)
+
+    def _summary(self) -> str:
         counts = [f"{len(self.done)} done", f"{len(self.failed)} failed"]
-        if self.not_tried:
-            counts.append(f"{len(self.not_tried)} not tried")
-        return f"<storage_plugins report: {', '.join(counts)}>"
+        return ", ".join([*counts, *([f"{len(self.not_tried)} not tried"] if self.not_tried else [])])
 
 
 def run(

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .._identifiers import check_identifier
+from .._progress import Bars
 from .._records import Cached, Pin
+from .._visible import html_fields, visible
 from ..errors import NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
 from .cite import Citation, cite
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+
+
+_LARGE = 8 << 20  # bytes from which on a file gets a progress bar
+Report = Callable[[str, int, int | None], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,8 @@ class Store:
         name: its name in ``storage.yaml``.
         address: the location, such as ``s3://bucket/prefix``.
         settings: its checked settings; shows no secrets.
-        progress: called with a file's name, bytes done and bytes in all (None: unknown) during transfers.
+        progress: True shows bars for large files, on a terminal or in a notebook. Or a function that is called
+            with a file's name, bytes done and bytes in all (None: unknown) during transfers.
     """
 
     _at_once: ClassVar[int] = 4  # uploads or loads side by side; each has one file on disk, and connections
@@ -61,7 +68,7 @@ class Store:
     def __init__(self, entry: StoreEntry, settings: StoreSettings) -> None:
         self.name = entry.name
         self.settings = settings
-        self.progress: Callable[[str, int, int | None], None] | None = None
+        self._progress: Report | None = None
         self._entry = entry
 
     @property
@@ -69,8 +76,24 @@ class Store:
         """The location, such as ``s3://bucket/prefix``."""
         return f"{self._entry.backend}:{self.name}"
 
+    @property
+    def progress(self) -> Report | None:
+        """What is called during transfers; None: nothing."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, report: Report | bool | None) -> None:
+        if report is True:
+            self._progress = Bars(smallest=_LARGE, leave=True)
+        else:
+            self._progress = report or None
+
     def __repr__(self) -> str:
-        return f"<storage_plugins store {self.name!r}: {self.address}>"
+        return f"<storage_plugins store {self.name!r}: {visible(self.address, one_line=True)}>"
+
+    def _repr_html_(self) -> str:
+        fields = {"backend": self._entry.backend, "address": self.address, "contact": self.settings.contact}
+        return html_fields(f"Store {self.name}", {**fields, "configured in": self._entry.origin})
 
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; return the answer in words."""

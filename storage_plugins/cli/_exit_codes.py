@@ -39,8 +39,3 @@ def exit_code_of_first(report: ManyReport[Any]) -> int:
     if not errors_met:
         return 0
     return exit_code(errors_met[0]) if isinstance(errors_met[0], errors.StorageError) else OTHER
-
-
-def in_words(error: Exception) -> str:
-    """Return an error's message; of a bug, also its kind."""
-    return str(error) if isinstance(error, errors.StorageError) else f"{type(error).__name__}: {error}"

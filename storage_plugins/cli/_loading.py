@@ -12,8 +12,9 @@ import click
 
 from .._identifiers import check_identifier
 from .._records import Pin
+from .._visible import error_in_words
 from ..errors import AssemblyNotFound
-from ._exit_codes import exit_code_of_first, in_words
+from ._exit_codes import exit_code_of_first
 from ._opening import near_names, on_store
 from ._options import example, json_option, output_options, pin_options, prefix_option
 from ._output import new_file, print_json, say
@@ -153,7 +154,7 @@ def _deliver_many(
                     {"name": name, "path": str(path), "size": path.stat().st_size} for name, path in report.done.items()
                 ],
                 "failed": [
-                    {"name": name, "error": type(error).__name__, "problem": in_words(error)}
+                    {"name": name, "error": type(error).__name__, "problem": error_in_words(error)}
                     for name, error in report.failed.items()
                 ],
             }
@@ -181,7 +182,7 @@ def _say_nothing(name: str, outcome: object) -> None:
 
 def _say_outcome(name: str, outcome: Path | Exception) -> None:
     if isinstance(outcome, Exception):
-        say(f"{name}: {in_words(outcome)}", error=True)
+        say(f"{name}: {error_in_words(outcome)}", error=True)
     else:
         say(f"{name}: {outcome}")
 

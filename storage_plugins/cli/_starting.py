@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from .. import errors
+from .._visible import visible
 from ._options import example
-from ._output import print_receipt, say, visible
+from ._output import print_receipt, say
 from ._trust import trust_new
 
 _FILE_ENDINGS = (".yaml", ".yml")

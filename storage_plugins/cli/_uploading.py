@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from .._visible import error_in_words
 from ..errors import InvalidIdentifier
-from ._exit_codes import exit_code_of_first, in_words
+from ._exit_codes import exit_code_of_first
 from ._opening import on_store
 from ._options import example, prefix_option
 from ._output import print_json, print_receipt, say
@@ -180,7 +181,7 @@ def _upload(store: Store, one: Upload, assembly_prefix: str | None, replace: boo
 
 def _say_outcome(one: Upload, outcome: Receipt | Exception) -> None:
     if isinstance(outcome, Exception):
-        say(f"{one.path}: not uploaded: {in_words(outcome)}", error=True)
+        say(f"{one.path}: not uploaded: {error_in_words(outcome)}", error=True)
     else:
         say(f"{one.path}: {outcome.identifier}, version {outcome.version_id}, sha1 {outcome.sha1}")
 
@@ -195,7 +196,7 @@ def _summarize(store: Store, by_name: dict[str, Upload], report: ManyReport[Rece
                         "path": str(by_name[name].path),
                         "identifier": by_name[name].identifier,
                         "error": type(error).__name__,
-                        "problem": in_words(error),
+                        "problem": error_in_words(error),
                     }
                     for name, error in report.failed.items()
                 ],
