@@ -386,6 +386,10 @@ class Host(Calls):
         """Return in words what `publish_place` would make public."""
         return self._safe("describe_place", self.files.describe_place, str)
 
+    def longest_link(self) -> int | None:
+        """Return for how many seconds a link can be valid, None where there is no limit."""
+        return self._safe("longest_link", self.files.longest_link, int, None)
+
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Return a link to one version that expires."""
         return self._safe("share", lambda: self.files.share(key, version_id, seconds), str)

@@ -22,7 +22,7 @@ from ..protocol import Receipt, Version
 from .cite import Citation, cite
 from .load import Loader
 from .parts import Parts
-from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
+from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
 from .store import Store, UploadOptions
 from .upload import upload_assembly, upload_file
@@ -273,6 +273,7 @@ class FileStore(Store):
 
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         with self.explained():
+            check_link_lasts(self.host, seconds)  # before the file is read
             key, version_id, cached = self.one_version(identifier, pin)
             return f"{self.host.share(key, version_id, seconds)}#sha256={cached.digests.sha256}"
 

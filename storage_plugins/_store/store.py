@@ -351,7 +351,8 @@ class Store:
             an address to send to somebody; ``storage_plugins.load(address)`` loads and verifies it.
 
         Raises:
-            ValueError: ``expires`` is not a time span, or longer than the host allows.
+            ValueError: ``expires`` is not a time span.
+            NotSupported: it is longer than the host allows, or the host has no such links. Nothing was read.
         """
         return self._share(
             identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
