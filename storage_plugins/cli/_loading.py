@@ -16,7 +16,7 @@ from .._visible import error_in_words
 from ..errors import AssemblyNotFound
 from ._exit_codes import exit_code_of_first
 from ._opening import near_names, on_store
-from ._options import example, json_option, output_options, pin_options, prefix_option
+from ._options import delivery_options, example, json_option, pin_options, prefix_option
 from ._output import new_file, print_json, say
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("identifiers", metavar="IDENTIFIER...", nargs=-1, required=True)
-@output_options
+@delivery_options
 @prefix_option
 @pin_options
 @on_store
@@ -71,7 +71,7 @@ def load(
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@output_options
+@delivery_options
 @pin_options
 @on_store
 def fetch(store: Store, names: tuple[str, ...], output: str | None, force: bool, as_json: bool, **pin: Any) -> int:

@@ -33,6 +33,10 @@ config_option = click.option("-c", "--config", type=click.Path(path_type=Path), 
 store_option = click.option("-s", "--store", "store_name", metavar="STORE", help="Store (default: the default store).")
 prefix_option = click.option("--assembly-prefix", metavar="TEXT", help="File name prefix (default: the store's).")
 output_options = together(
+    click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the file here."),
+    click.option("--force", is_flag=True, help="Let --output replace an existing file."),
+)
+delivery_options = together(
     click.option("-o", "--output", metavar="PATH", help="Write it to this file, or into this folder: ends in /."),
     click.option("--force", is_flag=True, help="Let --output replace existing files."),
 )

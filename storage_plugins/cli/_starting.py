@@ -41,8 +41,9 @@ def demo() -> None:
     context_settings={"ignore_unknown_options": True},
     epilog=example(
         "storage-plugins init",
+        "storage-plugins init scratch/ --check",
         "storage-plugins init lab/ --name lab --backend s3 --bucket my-bucket/my-folder",
-        "storage-plugins init --backend osf --project abc12 --token '${OSF_TOKEN}' --check",
+        "storage-plugins init --backend osf --project abc12 --token '${OSF_TOKEN}'",
     ),
 )
 @click.argument("words", metavar="[PATH] [--SETTING VALUE]...", nargs=-1, type=click.UNPROCESSED)
