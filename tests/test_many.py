@@ -79,7 +79,10 @@ def test_one_that_fails_does_not_stop_the_others(memory_store):
     }
     assert not report.complete
     assert repr(report) == "<storage_plugins report: 4 done, 3 failed>"
-    assert json.loads(json.dumps(report.to_dict()))["failed"]["Lab2026.absent"]["error"] == "AssemblyNotFound"
+    plain = json.loads(json.dumps(report.to_dict()))
+    assert plain["done"][0] == {"name": "Lab2026.m0", "result": report.done["Lab2026.m0"].to_dict()}
+    assert plain["failed"][-1]["error"] == "AssemblyNotFound"
+    assert (plain["complete"], plain["not_tried"]) == (False, [])
     with pytest.raises(storage_plugins.EncodingError):
         report.check()
     loaded = store.load_many(["Lab2026.m1", "Lab2026.absent", "no such/name"])
@@ -125,6 +128,8 @@ def test_one_name_alone_is_not_taken_for_many_letters(memory_store):
         store.load_many("abc")
     with pytest.raises(TypeError, match="a list of names"):
         store.fetch_many("abc")
+    with pytest.raises(TypeError, match="a mapping of identifiers"):
+        store.upload_many(["a.nc"])
     assert store.load_many([]).complete
 
 
@@ -320,6 +325,38 @@ def test_fifty_files_by_one_command_interrupted_and_run_again(run, fifty):
     }
     for number in range(50):
         assert store.load_file(f"Lab2026.m{number}").read_bytes() == Path(f"{number}.nc").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT")
+def test_ctrl_c_rolls_back_large_uploads_that_are_on_their_way(tmp_path, proxy, bucket, s3_client):
+    config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})
+    names = [f"large{number}.bin" for number in range(3)]
+    for name in names:
+        with Path(name).open("wb") as file:
+            file.truncate(150 << 20)
+    sending, parts = threading.Event(), set()
+
+    def notice(method, path):
+        if "partNumber=3" in path:
+            parts.add(path.split("?")[0])
+            if len(parts) == 2:
+                sending.set()
+
+    proxy.refuse = notice
+    process = subprocess.Popen(
+        [sys.executable, "-m", "storage_plugins", "upload", *names, "--config", config],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert sending.wait(120)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed.strip().splitlines()[-1] == "Interrupted. Unfinished uploads were rolled back."
+    assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+    assert len(storage_plugins.open_store(config=config).file_names()) < 3
 
 
 def test_many_assemblies_are_loaded_into_a_folder(run, several):

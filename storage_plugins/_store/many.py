@@ -57,13 +57,13 @@ class ManyReport(Generic[T]):
             raise error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values: receipts and paths; of other results only the names."""
+        """Return the report as plain values: receipts and paths as such, of other results the names alone."""
         return {
-            "done": {_name(item): _plain(result) for item, result in self.done.items()},
-            "failed": {
-                _name(item): {"error": type(error).__name__, "problem": error_in_words(error)}
+            "done": [{"name": _name(item), "result": _plain(result)} for item, result in self.done.items()],
+            "failed": [
+                {"name": _name(item), "error": type(error).__name__, "problem": error_in_words(error)}
                 for item, error in self.failed.items()
-            },
+            ],
             "not_tried": [_name(item) for item in self.not_tried],
             "complete": self.complete,
         }

@@ -430,6 +430,8 @@ class Store:
             >>> report.done["Lab2026.monkey2"].key
             'assy_Lab2026_monkey2.nc'
         """
+        if not isinstance(assemblies, Mapping):
+            raise TypeError(f"Give a mapping of identifiers to assemblies, not {type(assemblies).__name__}")
         prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
         refuse_collisions(assemblies, prefix)
         options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace)
