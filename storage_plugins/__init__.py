@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
+    from ._store.cite import Citation, cite
+    from ._store.many import ManyReport
     from ._store.open import load, open_store
     from ._store.store import Store
 
@@ -39,6 +41,7 @@ __all__ = [
     "AssemblyNotFound",
     "AssemblyStore",
     "Backend",
+    "Citation",
     "ConfigError",
     "ConfigFolder",
     "Content",
@@ -50,6 +53,7 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidPin",
     "Location",
+    "ManyReport",
     "MirrorReport",
     "NotSupported",
     "PluginError",
@@ -62,6 +66,7 @@ __all__ = [
     "StoreSettings",
     "StoreUnavailable",
     "Version",
+    "cite",
     "hookimpl",
     "load",
     "mirror",
@@ -73,11 +78,14 @@ __getattr__ = names_from(
     __name__,
     {
         "Backend": "_backend.discovery",
+        "Citation": "_store.cite",
         "ConfigFolder": "_backend.settings",
         "Location": "_backend.discovery",
+        "ManyReport": "_store.many",
         "MirrorReport": "_mirror.mirror",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
+        "cite": "_store.cite",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",

@@ -435,12 +435,19 @@ def test_whatever_is_answered_with_a_page_is_an_error(open_lab, proxy, monkeypat
             call()
 
 
-def test_links_are_valid_for_seven_days_at_most(open_lab):
-    store = open_lab()
+def test_links_are_valid_for_seven_days_at_most_and_more_is_refused_before_any_request(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
     store.upload(make_assembly(), "X")
     assert "X-Amz-Expires=604800" in store.share("X", expires="7d")
-    with pytest.raises(StorageError, match="at most 7 days"):
-        store.share("X", expires="8d")
+    store = open_lab(endpoint_url=proxy.url)
+    seen = []
+    proxy.refuse = lambda method, path: seen.append(path)
+    for expires in ("8d", "169h", 604801):
+        with pytest.raises(StorageError, match="at most 7 days") as caught:
+            store.share("X", expires=expires)
+    assert caught.value.hint == "Ask for 7d or less."
+    assert "604801 seconds were asked for" in str(caught.value)
+    assert seen == []
 
 
 def test_an_archived_version_does_not_hide_the_same_bytes_elsewhere(open_lab, s3_client, s3_server, bucket):

@@ -191,6 +191,10 @@ class OsfFiles(FileOperations):
             return 0
         return None if self._project.over_quota() is None else 0
 
+    def doi(self) -> str | None:
+        """Return the DOI of the project or registration."""
+        return self._project.doi()
+
     def _read_newest(self, look: Look, key: str, start: int, stop: int | None, if_match: str | None) -> Content:
         row = self._rows.newest(look, key)
         if row is None:

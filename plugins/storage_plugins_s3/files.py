@@ -140,13 +140,12 @@ class S3Files(FileOperations):
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Sign a link to one version. Nothing is requested."""
-        if seconds > _LONGEST_LINK:
-            raise NotSupported(
-                f"A link to an S3 object is valid for at most 7 days, and {seconds / 86400:g} days were asked for",
-                hint="Ask for 7d or less.",
-            )
         parameters = {"Key": self._key(key), **({"VersionId": version_id} if version_id is not None else {})}
         return self._bucket.link(key, parameters, seconds)
+
+    def longest_link(self) -> int:
+        """Return the limit of signatures of version 4: seven days."""
+        return _LONGEST_LINK
 
     def discard(self, key: str) -> None:
         """Delete every version and delete marker of the object by its id, and its records."""

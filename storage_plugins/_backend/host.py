@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ from .operations import Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
 _ANY = Pin()
+_DOI = re.compile(r"10\.[0-9]{4,9}/[!-~]{1,200}")
 
 
 class Sink(Protocol):
@@ -113,6 +115,13 @@ class Host(Calls):
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where it is unknown."""
         return self._safe("free_space", self.files.free_space, int, None)
+
+    def doi(self) -> str | None:
+        """Return the DOI of the location, None where it has none."""
+        doi = self._safe("doi", self.files.doi, str, None)
+        if doi is not None and not _DOI.fullmatch(doi):
+            raise self._wrong("doi", "a DOI such as 10.17605/OSF.IO/ABC12", got=repr(doi))
+        return doi
 
     # looking
 
@@ -376,6 +385,10 @@ class Host(Calls):
     def describe_place(self) -> str:
         """Return in words what `publish_place` would make public."""
         return self._safe("describe_place", self.files.describe_place, str)
+
+    def longest_link(self) -> int | None:
+        """Return for how many seconds a link can be valid, None where there is no limit."""
+        return self._safe("longest_link", self.files.longest_link, int, None)
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Return a link to one version that expires."""

@@ -260,12 +260,12 @@ class FileOperations(abc.ABC):
         return f"everything in {self.address}"
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
-        """Return a web address from which anyone can download one version for so many seconds.
-
-        Raises:
-            ValueError: the host's links cannot be valid for so long.
-        """
+        """Return a web address from which anyone can download one version for so many seconds."""
         raise NotSupported(f"{self.address} has no links that expire")
+
+    def longest_link(self) -> int | None:
+        """Return for how many seconds a link of `share` can be valid; None where there is no limit."""
+        return None
 
     def discard(self, key: str) -> None:
         """Delete ``key``, with all its versions and their records; do nothing if there is none.
@@ -280,6 +280,10 @@ class FileOperations(abc.ABC):
 
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where the host does not report it."""
+        return None
+
+    def doi(self) -> str | None:
+        """Return the DOI of the location, ``10.…``; None where it has none. For citations."""
         return None
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:

@@ -16,12 +16,13 @@ from .._backend.operations import FileOperations
 from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
-from .._records import Cached, Pin
+from .._records import Cached, Digests, Pin
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
+from .cite import Citation, cite
 from .load import Loader
 from .parts import Parts
-from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
+from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
 from .store import Store, UploadOptions
 from .upload import upload_assembly, upload_file
@@ -198,6 +199,48 @@ class FileStore(Store):
         """Return the keys of all files for users that begin with ``prefix``."""
         return [key for key in self.host.keys(prefix) if not key.startswith(".")]
 
+    # citing
+
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        if isinstance(identifier, Receipt):
+            citation = super()._cite(identifier, pin, authors)
+        else:
+            citation = cite(self._receipt_of(identifier, pin), authors=authors, contact=self.settings.contact)
+        doi = self._doi() if citation.receipt.address == self.address else None
+        return dataclasses.replace(citation, doi=doi)
+
+    def _doi(self) -> str | None:
+        """Return the location's DOI; None where it has none, or cannot be asked."""
+        try:
+            return self.host.doi()
+        except StorageError as error:
+            _log.warning("Whether %s has a DOI cannot be seen: %s", self.address, error.message)
+            return None
+
+    def _receipt_of(self, name: str, pin: Pin) -> Receipt:
+        """Return the receipt of one version here: the one that is written, else one made from what the host says."""
+
+        def fits(one: Receipt | Version) -> bool:
+            return pin.fits(one) and (pin.by_hash or pin.version_id in (None, one.version_id))
+
+        keys = self._keys_of(name, pin.assembly_prefix)
+        for key in keys:
+            for receipt in self.receipts.of(key):
+                if receipt.address == self.address and receipt.identifier in (name, key) and fits(receipt):
+                    return receipt
+        with self.explained():
+            for key in keys:
+                for version in self.host.versions(key):
+                    if version.digests and version.answers_to(name) and fits(version):
+                        return self._described(key, name, version, version.digests)
+            key, version_id, cached = self.one_version(name, pin)
+            versions = [one for one in self.host.versions(key) if one.version_id == version_id]
+        return self._described(key, name, versions[0] if versions else Version(version_id=version_id), cached.digests)
+
+    def _described(self, key: str, name: str, version: Version, digests: Digests) -> Receipt:
+        created = version.created or datetime.now(UTC)
+        return self.parts.receipt(key, name, version.version_id, digests, version.content_digest, created)
+
     # who may read
 
     def _publish(self, identifier: str, pin: Pin) -> Receipt:
@@ -230,6 +273,7 @@ class FileStore(Store):
 
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         with self.explained():
+            check_link_lasts(self.host, seconds)  # before the file is read
             key, version_id, cached = self.one_version(identifier, pin)
             return f"{self.host.share(key, version_id, seconds)}#sha256={cached.digests.sha256}"
 

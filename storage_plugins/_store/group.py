@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ from .._identifiers import assembly_key
 from .._records import Cached, Pin
 from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
+from .cite import Citation
 from .file_store import FileStore
 from .store import Store, UploadOptions
 
@@ -110,6 +111,18 @@ class Group(Store):
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         """Return a link from the first member that has it."""
         return self._first(lambda member: member._share(identifier, pin, seconds))
+
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        """Return the citation of the first member that has that version; without a pin, of the newest."""
+        if isinstance(identifier, Receipt):
+            return super()._cite(identifier, pin, authors)
+        return self._found(
+            lambda member, pin: member._cite(identifier, pin, authors),
+            lambda member: next(iter(member._versions(identifier, self._prefix(pin))), None),
+            assembly_key(identifier, self._prefix(pin)),
+            identifier,
+            pin,
+        )
 
     # loading
 

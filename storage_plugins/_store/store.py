@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from .._identifiers import check_identifier
+from .._progress import Bars
 from .._records import Cached, Pin
+from .._visible import html_fields, visible
 from ..errors import NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
+from .cite import Citation, cite
+from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
 from .publish import seconds_of
 
 if TYPE_CHECKING:
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+
+
+_LARGE = 8 << 20  # bytes from which on a file gets a progress bar
+Report = Callable[[str, int, int | None], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +59,16 @@ class Store:
         name: its name in ``storage.yaml``.
         address: the location, such as ``s3://bucket/prefix``.
         settings: its checked settings; shows no secrets.
-        progress: called with a file's name, bytes done and bytes in all (None: unknown) during transfers.
+        progress: True shows bars for large files, on a terminal or in a notebook. Or a function that is called
+            with a file's name, bytes done and bytes in all (None: unknown) during transfers.
     """
+
+    _at_once: ClassVar[int] = 4  # uploads or loads side by side; each has one file on disk, and connections
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings) -> None:
         self.name = entry.name
         self.settings = settings
-        self.progress: Callable[[str, int, int | None], None] | None = None
+        self._progress: Report | None = None
         self._entry = entry
 
     @property
@@ -65,8 +76,24 @@ class Store:
         """The location, such as ``s3://bucket/prefix``."""
         return f"{self._entry.backend}:{self.name}"
 
+    @property
+    def progress(self) -> Report | None:
+        """What is called during transfers; None: nothing."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, report: Report | bool | None) -> None:
+        if report is True:
+            self._progress = Bars(smallest=_LARGE, leave=True)
+        else:
+            self._progress = report or None
+
     def __repr__(self) -> str:
-        return f"<storage_plugins store {self.name!r}: {self.address}>"
+        return f"<storage_plugins store {self.name!r}: {visible(self.address, one_line=True)}>"
+
+    def _repr_html_(self) -> str:
+        fields = {"backend": self._entry.backend, "address": self.address, "contact": self.settings.contact}
+        return html_fields(f"Store {self.name}", {**fields, "configured in": self._entry.origin})
 
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; return the answer in words."""
@@ -324,11 +351,172 @@ class Store:
             an address to send to somebody; ``storage_plugins.load(address)`` loads and verifies it.
 
         Raises:
-            ValueError: ``expires`` is not a time span, or longer than the host allows.
+            ValueError: ``expires`` is not a time span.
+            NotSupported: it is longer than the host allows, or the host has no such links. Nothing was read.
         """
         return self._share(
             identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
         )
+
+    def cite(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        authors: Sequence[str] | str = (),
+    ) -> Citation:
+        """Return how one version is cited: as a sentence, as BibTeX, as CITATION.cff, and as Python that loads it.
+
+        A receipt in the receipts folder is enough. Without one, the store is asked; if it has no record of the
+        hashes, the file is read.
+
+        Args:
+            identifier: its name, or the name of another file; or a receipt.
+            version_id, sha1, sha256: which version; None: the newest receipt, else the newest version.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            authors: their names, such as ``"Doe, Jane"``; a text is one name.
+
+        Raises:
+            AssemblyNotFound: no such identifier, version or hash.
+            and what `load` raises.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> print(store.cite("Lab2026.rates", authors="Doe, Jane"))  # doctest: +ELLIPSIS
+            Doe, Jane (20...). Lab2026.rates, version 1-... [data set]. ...
+        """
+        return self._cite(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), authors)
+
+    # many at once
+
+    def upload_many(
+        self,
+        assemblies: Mapping[str, xr.DataArray | str | os.PathLike[str]],
+        *,
+        assembly_prefix: str | None = None,
+        drop_attrs: Sequence[str] = (),
+        replace: bool | None = None,
+    ) -> ManyReport[Receipt]:
+        """Store several assemblies, or netCDF files, side by side.
+
+        One that fails does not stop the others; only if the store cannot be reached several times in a row, the
+        rest are not tried. What the store has already is not sent again, so run it again after an interruption.
+        ``progress`` is called from several threads.
+
+        Args:
+            assemblies: DataArrays, or paths of netCDF files, by identifier.
+            assembly_prefix, drop_attrs, replace: as in `upload`.
+
+        Returns:
+            a report; ``done`` has the receipts, by identifier.
+
+        Raises:
+            InvalidIdentifier, IdentifierCollision: a name cannot be used, or two would share a file. Nothing was sent.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> rates = xr.DataArray([1.5, 2.0], dims="neuroid")
+            >>> report = store.upload_many({"Lab2026.monkey1": rates, "Lab2026.monkey2": rates + 1, "Lab2026.m3": None})
+            >>> report
+            <storage_plugins report: 2 done, 1 failed>
+            >>> report.done["Lab2026.monkey2"].key
+            'assy_Lab2026_monkey2.nc'
+        """
+        if not isinstance(assemblies, Mapping):
+            raise TypeError(f"Give a mapping of identifiers to assemblies, not {type(assemblies).__name__}")
+        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+        refuse_collisions(assemblies, prefix)
+        options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace)
+        return run(
+            assemblies,
+            lambda identifier: self._upload(assemblies[identifier], identifier, options),
+            at_once=self._at_once,
+            gives_up=True,
+        )
+
+    def load_many(
+        self,
+        identifiers: Iterable[str | Receipt],
+        *,
+        cls: type | None = None,
+        chunks: Mapping[Any, Any] | int | str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> ManyReport[xr.DataArray]:
+        """Load several assemblies side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            identifiers: names, or receipts, which pin their versions.
+            cls, chunks, assembly_prefix, newest: as in `load`. Without ``chunks`` all are in memory at the end.
+
+        Returns:
+            a report; ``done`` has the assemblies, by what was given for each.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.load_many([receipt, "Lab2026.missing"])
+            >>> report.done[receipt].values
+            array([1.5, 2. ])
+            >>> type(report.failed["Lab2026.missing"]).__name__
+            'AssemblyNotFound'
+        """
+        return run(
+            _several(identifiers),
+            lambda one: self.load(one, cls=cls, chunks=chunks, assembly_prefix=assembly_prefix, newest=newest),
+            at_once=self._at_once,
+        )
+
+    def fetch_many(
+        self,
+        names: Iterable[str | Receipt],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        newest: bool = False,
+        replace: bool = False,
+    ) -> ManyReport[Path]:
+        """Fetch several files side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            names: names of files, or receipts of files or assemblies.
+            folder: where they are copied to, under their names in the store; what is there already is not copied
+                again. None: they stay where `fetch` has them, for reading only.
+            newest: as in `fetch`.
+            replace: whether other files of these names in ``folder`` are replaced.
+
+        Returns:
+            a report; ``done`` has the paths, by what was given for each.
+
+        Example:
+            >>> import pathlib, storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> _ = (folder / "hvm.csv").write_text("a,b")
+            >>> receipt = store.upload_file(folder / "hvm.csv")
+            >>> store.fetch_many([receipt], folder / "copies").done[receipt].name
+            'hvm.csv'
+        """
+        wanted = _several(names)
+        keys = {one: one.key if isinstance(one, Receipt) else one for one in wanted}
+        if folder is not None:
+            refuse_same_files(keys.values())
+
+        def fetched(one: str | Receipt) -> Path:
+            found = self._fetch(one, Pin(newest=newest and not isinstance(one, Receipt)))
+            return found.path if folder is None else copied_into(Path(folder), keys[one], found, replace=replace)
+
+        return run(wanted, fetched, at_once=self._at_once)
 
     # what each kind of store does in its own way
 
@@ -373,12 +561,21 @@ class Store:
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         self._cannot("share()")
 
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        if not isinstance(identifier, Receipt):
+            self._cannot("cite() without a receipt")
+        if pin.names_version:
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        return cite(identifier, authors=authors, contact=self.settings.contact)
+
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) does not support {what}")
 
 
 class PlainStore(Store):
     """A store whose backend has ``upload`` and ``load`` of its own."""
+
+    _at_once = 1  # nobody promises that the backend's own calls can be made from several threads
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings, inner: AssemblyStore) -> None:
         super().__init__(entry, settings)
@@ -395,3 +592,9 @@ class PlainStore(Store):
         return self._inner.load(
             identifier, **{name: value for name, value in options.items() if value not in (None, False)}
         )
+
+
+def _several(names: Iterable[str | Receipt]) -> list[str | Receipt]:
+    if isinstance(names, str | Receipt):
+        raise TypeError(f"Give a list of names or receipts, not {names!r} alone")
+    return list(names)

@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import StorageError
 from ._cache import cache
 from ._checking import check
+from ._citing import cite
 from ._exit_codes import OTHER, exit_code
 from ._listing import list_names, versions
 from ._loading import content_digest, fetch, load
@@ -32,7 +33,7 @@ from ._uploading import upload
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
-    *(upload, load, fetch, list_names, versions, content_digest),
+    *(upload, load, fetch, list_names, versions, content_digest, cite),
     *(publish, unpublish, publish_store, share, mirror, receipts, cache),
 )
 

@@ -69,7 +69,7 @@ def progress_of(as_json: bool, *stores: Store) -> Iterator[None]:
 
     With two stores, as for a mirror, the bars say which way a file goes.
     """
-    from ._progress import bars
+    from .._progress import Bars
 
     if as_json or not sys.stderr.isatty():
         yield
@@ -77,7 +77,7 @@ def progress_of(as_json: bool, *stores: Store) -> Iterator[None]:
     endings = ["", *(f" to {store.name}" for store in stores[1:])]
     if len(stores) > 1:
         endings[0] = f" from {stores[0].name}"
-    with bars() as report:
+    with Bars() as report:
         for store, ending in zip(stores, endings, strict=True):
             store.progress = functools.partial(_report, report, ending)
         yield

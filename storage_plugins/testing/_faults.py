@@ -155,6 +155,8 @@ class FaultyFiles(FileOperations):
     share = _passed_on("share")
     discard = _passed_on("discard")
     free_space = _passed_on("free_space")
+    doi = _passed_on("doi")
+    longest_link = _passed_on("longest_link")
 
     def _asked(self, operation: str, key: str | None, version_id: str | None = None, start: int = 0) -> Fault:
         number = sum(call.operation == operation for call in self.calls)
