@@ -4,14 +4,16 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
+import aws_command
 import pytest
 import xarray as xr
 from children import run_python
 from command_line import run_command
 from conftest import OSF_TOKEN, make_assembly, write_yaml
+from pages import LANGUAGES, script
 
 import storage_plugins
 
@@ -25,7 +27,6 @@ TABLE = (
     "you\t2\t1\t87\t368.18\t168.03\t339.75\t1.46\nIf\t1\t1\t84\t369.01\t160.58\t340.57\t1.47\n"
     '"Quoted\t1\t2\t80\t300.5\t100.5\t290.5\t1.5\n'
 )
-
 WITH_COMMAND = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
@@ -98,6 +99,13 @@ def blocks(document: Path, language: str) -> list[str]:
 GUIDE = PROJECT / "docs" / "switch-to-osf.md"  # is run as a whole
 STEPS = PROJECT / "docs" / "brain-score.md"  # needs brainscore_core: test_brainscore_docs.py follows it
 DOCUMENTS = [PROJECT / "README.md", *sorted(set((PROJECT / "docs").glob("*.md")) - {GUIDE, STEPS})]
+RUNS = re.compile(r"^```(python|pycon|console)$", re.M)
+ON_SERVERS = re.compile(r"backend: (s3|osf)")
+LESSONS = [
+    pytest.param(path, marks=[pytest.mark.slow] * bool(ON_SERVERS.search(path.read_text("utf-8"))))
+    for path in sorted((PROJECT / "docs").glob("*/*.md"))
+    if path.parent.name in ("tutorials", "how-to", "reference", "explanation") and RUNS.search(path.read_text("utf-8"))
+]
 
 
 @pytest.fixture
@@ -124,15 +132,49 @@ def test_every_python_block_of_a_document_runs(document, buckets_in_documents):
 
     Beside each lies the YAML that stands above it, or if none does, the first one below.
     """
-    config, code = next(iter(blocks(document, "yaml")), ""), "from pathlib import Path\n"
-    for language, text in re.findall(r"^ *```(yaml|python)\n(.*?)^ *```", document.read_text("utf-8"), re.S | re.M):
-        if language == "yaml":
-            config = text
-        else:
-            code += f"Path('storage.yaml').write_text({config!r})\n{textwrap.dedent(text)}\n"
-    Path("blocks.py").write_text(code, "utf-8")
-    done = run_python(Path("blocks.py"))  # warnings of other libraries are their own in older stacks
+    Path("storage.yaml").write_text(next(iter(blocks(document, "yaml")), ""), "utf-8")
+    run_page(document.read_text("utf-8"), ("yaml", "python"))
+
+
+def run_page(text: str, languages: Iterable[str] = LANGUAGES) -> None:
+    Path("page.py").write_text(script(text, languages), "utf-8")
+    done = run_python(Path("page.py"))  # warnings of other libraries are their own in older stacks
     assert done.returncode == 0, done.stderr
+
+
+@needs_checkout
+@pytest.mark.parametrize("page", LESSONS, ids=lambda path: str(path.relative_to(PROJECT / "docs")))
+def test_every_page_of_the_site_runs_from_its_first_block_to_its_last(page, request):
+    text = page.read_text("utf-8")
+    if ON_SERVERS.search(text):
+        text = request.getfixturevalue("on_the_servers_of_the_tests")(text)
+    run_page(text)
+
+
+@pytest.fixture
+def on_the_servers_of_the_tests(buckets_in_documents, s3_server, osf, tmp_path, monkeypatch):
+    """Return a page whose bucket, OSF project and keys are those of the tests."""
+    aws_command.install(tmp_path / "bin")
+    osf.host.node(guid="abc12", roles={OSF_TOKEN: "admin"})
+    ours = {"backend": "osf", "project": "abc12", "api_url": osf.api_url}
+    address = storage_plugins.open_store(config={"stores": {"ours": ours}}).address
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("OSF_TOKEN", OSF_TOKEN)
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(Path("storage.yaml").absolute()))  # another server gets the token
+
+    def substituted(text: str) -> str:
+        acl = ", publish_by: acl" * ("publish " in text)  # moto knows no policies
+        for word, substitute in {
+            "YOUR_ACCESS_KEY_ID": s3_server.owner[0],
+            "YOUR_SECRET_ACCESS_KEY": s3_server.owner[1],
+            "backend: s3": f"backend: s3{acl}",
+            "backend: osf": f"backend: osf, api_url: {osf.api_url!r}",
+            "osf:abc12": f"'{address}'",
+        }.items():
+            text = text.replace(word, substitute)
+        return text
+
+    return substituted
 
 
 @needs_checkout
@@ -151,11 +193,7 @@ def test_every_console_block_of_a_document_runs(document, tmp_path, monkeypatch)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
-ALL = [
-    path
-    for folder in (PROJECT, PROJECT / "docs", PROJECT / "docs" / "decisions", PROJECT / "examples")
-    for path in folder.glob("*.md" if folder.name != "examples" else "*/README.md")
-]
+ALL = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("examples/*/README.md")]
 
 
 def anchors(document: Path) -> set[str]:

@@ -144,6 +144,14 @@ def mirror(
         NotSupported: a store that does not consist of files, or one into itself.
         ConfigError: a store cannot be opened; or the target is public, and its settings do not ask for that.
         AccessDenied, StoreUnavailable: a store cannot be listed.
+
+    Example:
+        >>> import storage_plugins, tempfile, xarray as xr
+        >>> stores = {name: {"backend": "local", "root": tempfile.mkdtemp()} for name in ("lab", "ours")}
+        >>> lab = storage_plugins.open_store("lab", config={"stores": stores})
+        >>> receipt = lab.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+        >>> storage_plugins.mirror("lab", "ours", config={"stores": stores}).complete
+        True
     """
     origin, place = (_files_of(store, config) for store in (source, target))
     if origin.address == place.address:

@@ -30,9 +30,10 @@ class BackendTests(
 ):
     """The tests of a backend that registers with ``files=`` and has its own `FileOperations`.
 
-    Give the subclass a name that begins with ``Test``, and a fixture ``host`` that returns a `Host`.
+    Give the subclass a name that begins with ``Test``, and a fixture ``host`` that returns a `Host`. It may change
+    these attributes.
 
-    Attributes that a subclass may change:
+    Attributes:
         listing, history: number of files and versions in the longest lists.
         large, huge, memory: sizes of large files, and the memory that the transfer of a huge one may use, in bytes.
         examples, steps, shortest: how many histories Hypothesis generates, how many steps each has, and whether
