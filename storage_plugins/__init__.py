@@ -25,6 +25,8 @@ from .errors import (
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
+    from ._audit.report import VerifyReport
+    from ._audit.verify import verify
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
@@ -61,11 +63,13 @@ __all__ = [
     "Store",
     "StoreSettings",
     "StoreUnavailable",
+    "VerifyReport",
     "Version",
     "hookimpl",
     "load",
     "mirror",
     "open_store",
+    "verify",
 ]
 
 # Loaded at their first use: they need pydantic or pluggy, and the command line is to start at once.
@@ -78,10 +82,12 @@ __getattr__ = names_from(
         "MirrorReport": "_mirror.mirror",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
+        "VerifyReport": "_audit.report",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",
         "open_store": "_store.open",
+        "verify": "_audit.verify",
     },
 )
 

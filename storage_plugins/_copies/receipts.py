@@ -147,6 +147,14 @@ class Receipts:
             return []
         return pins
 
+    def all_keys(self) -> list[str]:
+        """Return the keys that have receipts or imported pins, sorted."""
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        with disk_errors(f"list {self.folder}"):
+            names = [path.name for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        return sorted(name for name in names if not name.startswith("."))
+
     def of(self, key: str) -> list[Receipt]:
         """Return a receipt for every copy of every version of ``key``, the newest first."""
         if self.folder is None:

@@ -91,6 +91,10 @@ class FileStore(Store):
         entry = dataclasses.replace(self._entry, receipts=None, implicit=None)
         return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
 
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return itself."""
+        return [self]
+
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; see `Store.promises`."""
         host = self.host
@@ -154,7 +158,7 @@ class FileStore(Store):
 
     def _key_and_versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
         """Return the key that a name means, and its versions."""
-        host, keys = self.host, self._keys_of(name, assembly_prefix)
+        host, keys = self.host, self.keys_of(name, assembly_prefix)
         with self.explained():
             for key in keys:
                 versions = host.versions(key)
@@ -165,7 +169,7 @@ class FileStore(Store):
                     return key, found
         return keys[0], []
 
-    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+    def keys_of(self, name: str, assembly_prefix: str | None = None) -> list[str]:
         """Return the keys that a name may mean: an assembly's; else another file's, unless a prefix is given."""
         key = assembly_key(name, self.parts.prefix(assembly_prefix))
         return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
@@ -236,7 +240,7 @@ class FileStore(Store):
     def one_version(self, identifier: str, pin: Pin) -> tuple[str, str | None, Cached]:
         """Return the key of one version, its id, and its verified file: the newest, if the pin names none."""
         missing: list[StorageError] = []
-        for key in self._keys_of(identifier, pin.assembly_prefix):
+        for key in self.keys_of(identifier, pin.assembly_prefix):
             try:
                 return key, *self._own_version(key, identifier, pin)
             except (AssemblyNotFound, AccessDenied) as error:

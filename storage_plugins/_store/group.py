@@ -57,6 +57,10 @@ class Group(Store):
         """Return the names of its stores, and whether uploads go there."""
         return {name: name == self._write for name in filter(None, [*self._names, self._write])}
 
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return its members."""
+        return [self._member(name) for name in self.members()]
+
     def promises(self) -> str:
         """Return what the store that uploads go to does with a name that is uploaded again."""
         if self._write is None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._identifiers import check_identifier
 from .._records import Cached, Pin
-from ..errors import NotSupported
+from ..errors import ConfigError, NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
 from .publish import seconds_of
 
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from .._audit.report import VerifyReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+    from .file_store import FileStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -329,6 +331,58 @@ class Store:
         return self._share(
             identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
         )
+
+    def verify(
+        self, identifiers: Iterable[str] | None = None, *, against: Store | str | None = None, full: bool = False
+    ) -> VerifyReport:
+        """Compare this store with the receipts of its address, and each version with its record. Nothing is changed.
+
+        The cache is not used. Of a group, all members are verified.
+
+        Args:
+            identifiers: of the assemblies, or names of files; None: everything.
+            against: a store, or its name in the same configuration: each of its versions must be here, too.
+            full: read every byte, and compare its hash. Otherwise existence, sizes, and the hashes that the store
+                reports are compared. A full run that was interrupted continues where it stopped.
+
+        Returns:
+            the state of each version. `VerifyReport.ok` is False if there is none.
+
+        Raises:
+            NotSupported: the store does not consist of files.
+            AccessDenied, StoreUnavailable: the store to compare with cannot be listed or read.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> store.verify(full=True).ok
+            True
+        """
+        from .._audit.verify import verify_stores
+
+        others = [] if against is None else self.sibling(against).file_stores("verify()")
+        return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
+
+    def sibling(self, store: Store | str) -> Store:
+        """Return a store that is given by its name in the same configuration, or itself.
+
+        Raises:
+            ConfigError: there is no such store.
+        """
+        from .open import open_entry
+
+        if isinstance(store, Store):
+            return store
+        others = self._entry.others
+        if store not in others:
+            raise ConfigError(f"There is no store {store!r} beside {self.name!r} in {self._entry.origin}")
+        return open_entry(others[store])
+
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return the stores of files that it consists of; ``what`` needs them."""
+        self._cannot(what)
 
     # what each kind of store does in its own way
 

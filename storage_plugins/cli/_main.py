@@ -29,11 +29,12 @@ from ._starting import demo, init
 from ._stores import backends, stores
 from ._trust import asking, trust
 from ._uploading import upload
+from ._verifying import verify
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
     *(upload, load, fetch, list_names, versions, content_digest),
-    *(publish, unpublish, publish_store, share, mirror, receipts, cache),
+    *(publish, unpublish, publish_store, share, mirror, verify, receipts, cache),
 )
 
 
