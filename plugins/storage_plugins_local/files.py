@@ -135,7 +135,7 @@ class LocalFiles(FileOperations):
         """Return the names of all files with a version, and of those put there by hand."""
         with disk_errors(f"list {self.root}"):
             names = {path.name for path in _entries(self.root) if path.is_file()}
-            names |= {path.name for path in _entries(self.root / ".versions") if self._numbers(path.name)}
+            names |= {path.name for path in _entries(self.root / ".versions") if self._has_version(path.name)}
         return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
 
     def discard(self, key: str) -> None:
@@ -220,6 +220,13 @@ class LocalFiles(FileOperations):
         """Return the numbers of all versions, newest first; a folder without its data is not one."""
         names = (path.name for path in _entries(self._versions_folder(key)) if _NUMBER.fullmatch(path.name))
         return sorted((n for n in map(int, names) if self._data(key, n).is_file()), reverse=True)
+
+    def _has_version(self, key: str) -> bool:
+        """Whether a key has a version, or a folder that this user may not look into."""
+        try:
+            return bool(self._numbers(key))
+        except PermissionError:
+            return True
 
     @staticmethod
     def _data_name(key: str) -> str:

@@ -91,7 +91,7 @@ class Comparison:
             except Unsound as unsound:
                 yield self._unsound(one, unsound)
         for version in unexpected:
-            yield self._judged_alone(version)
+            yield self._judged_alone(version, over=versions[1:] if version is versions[0] else ())
 
     def _one_by_one(self, refusal: StorageError) -> Iterator[Finding]:
         """Ask for each version by its id, where they may not be listed."""
@@ -115,7 +115,7 @@ class Comparison:
                 raise Unsound("changed", f"version {version.version_id} has sha256 {version.sha256} now")
             finding = self._checked(one, (self._key, version.version_id), version)
             if self._hidden and version is versions[0]:
-                raise Unsound("changed", _HIDDEN)
+                raise Unsound("missing", _HIDDEN)
             return finding
         replaced = self._replaced(one)
         if replaced is not None:
@@ -162,10 +162,15 @@ class Comparison:
             return f"it is version {version.version_id} now"
         return None
 
-    def _judged_alone(self, version: Version) -> Finding:
-        """Compare a version that nobody expected with its own record."""
+    def _judged_alone(self, version: Version, *, over: Sequence[Version]) -> Finding:
+        """Compare a version that nobody expected with its own record.
+
+        ``over``: the older ones, of the newest. One without a record on top of recorded ones was put there by other
+        means, and loads without a pin may give it.
+        """
+        named = next((older.identifier for older in over if older.identifier), None)
         one = Expected(
-            identifier=version.identifier or self._key,
+            identifier=version.identifier or named or self._key,
             key=self._key,
             version_id=version.version_id,
             sha1=version.sha1,
@@ -182,6 +187,8 @@ class Comparison:
                 _, contradiction = self._read((self._key, version.version_id), version)
                 if contradiction is not None:
                     raise Unsound("damaged", contradiction)
+            if version.identifier is None and named is not None:
+                raise Unsound("changed", "it was put over the earlier versions without a record, and has no receipt")
         except StorageError as error:  # an identifier that none can have
             return self._unsound(one, unsound_by(error), expected=False)
         except Unsound as unsound:

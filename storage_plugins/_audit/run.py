@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,6 +15,7 @@ from .expected import Expected, by_other_store, by_receipts
 from .reading import Reader
 from .report import STATES, Verified, VerifyReport
 
+_log = logging.getLogger(__name__)
 _ASKED_AT_ONCE = 16
 _READ_AT_ONCE = 4
 
@@ -51,6 +53,9 @@ class _Place:
                 self.listed = {key for prefix in prefixes for key in self.store.all_keys(prefix)}
         except StorageError as error:
             self.error = error
+            _log.warning(
+                "%s cannot be listed (%s); only what has receipts is verified", self.store.address, error.message
+            )
         listed = self.listed or set()
         for key in dict.fromkeys([*self.store.receipts.all_keys(), *listed] if named is None else named):
             expected = by_receipts(self.store, key, unplaced=self._unplaced)

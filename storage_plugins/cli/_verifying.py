@@ -114,5 +114,5 @@ def _print(report: VerifyReport) -> None:
     if report.full:
         resumed = f"; {report.resumed} versions were read before an interruption" if report.resumed else ""
         say(f"{report.bytes_read} bytes were read and hashed{resumed}.")
-    else:
+    elif report.ok:
         say("To read every byte: --full")
