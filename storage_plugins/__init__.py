@@ -27,6 +27,7 @@ from .protocol import AssemblyStore, Receipt, Version
 if TYPE_CHECKING:
     from ._audit.report import VerifyReport
     from ._audit.verify import verify
+    from ._audit.where import Whereabouts, where
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
@@ -65,11 +66,13 @@ __all__ = [
     "StoreUnavailable",
     "VerifyReport",
     "Version",
+    "Whereabouts",
     "hookimpl",
     "load",
     "mirror",
     "open_store",
     "verify",
+    "where",
 ]
 
 # Loaded at their first use: they need pydantic or pluggy, and the command line is to start at once.
@@ -83,11 +86,13 @@ __getattr__ = names_from(
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
         "VerifyReport": "_audit.report",
+        "Whereabouts": "_audit.where",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",
         "open_store": "_store.open",
         "verify": "_audit.verify",
+        "where": "_audit.where",
     },
 )
 

@@ -19,6 +19,7 @@ from .._identifiers import assembly_key, check_file_name
 from .._records import Cached, Pin
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
+from .copies import saying_where_copies_are
 from .load import Loader
 from .parts import Parts
 from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
@@ -137,7 +138,8 @@ class FileStore(Store):
         if isinstance(identifier, Receipt):
             return identifier.key, self._fetch(identifier, pin)
         key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
-        with self.explained():
+        usual = key == assembly_key(identifier, self.settings.assembly_prefix)
+        with self.explained(), saying_where_copies_are(self, identifier if usual else key, key, pin):
             return key, Loader(self.parts).fetch(key, pin, identifier)
 
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
@@ -148,7 +150,7 @@ class FileStore(Store):
             version_id = name.version_id if name.address == self.address else None
             pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
             name = name.key
-        with self.explained():
+        with self.explained(), saying_where_copies_are(self, name, name, pin):
             return Loader(self.parts).fetch(check_file_name(name), pin)
 
     # looking

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from .._audit.report import VerifyReport
+    from .._audit.where import Whereabouts
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
     from .file_store import FileStore
@@ -364,6 +365,26 @@ class Store:
 
         others = [] if against is None else self.sibling(against).file_stores("verify()")
         return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
+
+    def where(self, identifier: str) -> tuple[Whereabouts, ...]:
+        """Ask this store, and the others of its configuration, which versions of a name they have.
+
+        Arguments and answers as `storage_plugins.where`.
+
+        Example:
+            >>> import storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> [(answer.store, answer.state) for answer in store.where("Lab2026.rates")]
+            [('lab', 'missing')]
+        """
+        from .._audit.where import where_among
+
+        return where_among({**self._entry.others, self.name: self._entry}.values(), identifier)
+
+    def members(self) -> dict[str, bool]:
+        """Return the names of the stores that it consists of, and whether uploads go there; none but for a group."""
+        return {}
 
     def sibling(self, store: Store | str) -> Store:
         """Return a store that is given by its name in the same configuration, or itself.

@@ -11,7 +11,7 @@ import click
 from ..errors import AssemblyNotFound
 from ._opening import near_names, not_found, on_store
 from ._options import example, prefix_option, version_options
-from ._output import print_json, print_table, say
+from ._output import print_json, print_table, say, size_and_date
 
 if TYPE_CHECKING:
     from .._store.store import Store
@@ -58,7 +58,7 @@ def _print_long(
         print_json({"identifiers": _long_rows(assemblies), "files": _long_rows(others)})
         return
     rows = [
-        [str(len(found) or "-"), *_cells(found[0] if found else None), name]
+        [str(len(found) or "-"), *size_and_date(found[0] if found else None), name]
         for name, found in [*assemblies.items(), *others.items()]
     ]
     print_table(["versions", "bytes", "created", "name"], rows)
@@ -79,16 +79,6 @@ def _long_rows(found: dict[str, list[Version]]) -> list[dict[str, Any]]:
             "newest": dataclasses.asdict(versions[0]) if versions else None,
         }
         for name, versions in found.items()
-    ]
-
-
-def _cells(version: Version | None) -> list[str]:
-    """Return a version's size and date."""
-    if version is None:
-        return ["-", "-"]
-    return [
-        "-" if version.size is None else str(version.size),
-        version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
     ]
 
 
@@ -122,6 +112,6 @@ def versions(
         return
     rows = []
     for version in found:
-        size, created = _cells(version)
+        size, created = size_and_date(version)
         rows.append([version.version_id or "-", created, size, version.sha1 or "-"])
     print_table(["version_id", "created", "bytes", "sha1"], rows)

@@ -15,6 +15,7 @@ from ..errors import StorageError
 from ._cache import cache
 from ._checking import check
 from ._exit_codes import OTHER, exit_code
+from ._finding import where
 from ._listing import list_names, versions
 from ._loading import content_digest, fetch, load
 from ._mirroring import mirror
@@ -34,7 +35,7 @@ from ._verifying import verify
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
     *(upload, load, fetch, list_names, versions, content_digest),
-    *(publish, unpublish, publish_store, share, mirror, verify, receipts, cache),
+    *(publish, unpublish, publish_store, share, mirror, verify, where, receipts, cache),
 )
 
 

@@ -21,7 +21,7 @@ import click
 from ..errors import AlreadyExists, StorageError
 
 if TYPE_CHECKING:
-    from ..protocol import Receipt
+    from ..protocol import Receipt, Version
 
 _HARMLESS = "\n\t"
 _JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and emoji are written
@@ -88,6 +88,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)]
         say("  ".join([*cells, line[-1]]).rstrip())
+
+
+def size_and_date(version: Version | None) -> list[str]:
+    """Return a version's size and date."""
+    if version is None:
+        return ["-", "-"]
+    return [
+        "-" if version.size is None else str(version.size),
+        version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
+    ]
 
 
 class VisibleFormatter(logging.Formatter):
