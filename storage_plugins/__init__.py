@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
     from ._store.open import load, open_store
+    from ._store.prefetch import PrefetchReport
     from ._store.store import Store
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [
     "MirrorReport",
     "NotSupported",
     "PluginError",
+    "PrefetchReport",
     "QuotaExceeded",
     "RateLimited",
     "Receipt",
@@ -83,6 +85,7 @@ __getattr__ = names_from(
         "ConfigFolder": "_backend.settings",
         "Location": "_backend.discovery",
         "MirrorReport": "_mirror.mirror",
+        "PrefetchReport": "_store.prefetch",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
         "VerifyReport": "_audit.report",

@@ -21,6 +21,7 @@ from ..protocol import Version
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
 from .discovery import is_understood
+from .offline import refuse_if_offline
 from .operations import Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
@@ -228,6 +229,7 @@ class Host(Calls):
         wanted: Callable[[Version], bool],
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
+        refuse_if_offline(self.files.address)
         deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
         digesting, md5 = Digesting(), None
         version: Version | None = None
@@ -310,6 +312,7 @@ class Host(Calls):
         seen: Version | None,
         write: Callable[[Source], str | None],
     ) -> str | None:
+        refuse_if_offline(self.files.address)
         deadline = Deadline(self.timeout)
 
         def progress(count: int) -> None:

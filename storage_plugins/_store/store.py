@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._backend.offline import refuse_if_offline
 from .._identifiers import check_identifier
 from .._records import Cached, Pin
 from ..errors import ConfigError, NotSupported
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
     from .file_store import FileStore
+    from .prefetch import PrefetchReport
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -366,6 +368,32 @@ class Store:
         others = [] if against is None else self.sibling(against).file_stores("verify()")
         return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
 
+    def prefetch(self, wanted: Iterable[str | Receipt]) -> PrefetchReport:
+        """Bring files into the cache of this computer, verified, several at a time.
+
+        Afterwards they load without a network, with ``STORAGE_PLUGINS_OFFLINE=1`` too. A file that fails does not stop
+        the others.
+
+        Args:
+            wanted: identifiers, names of other files, or receipts. Without a receipt as pin, a name means what it
+                means for `load`.
+
+        Returns:
+            which files are on this computer now, and which failed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> len(store.prefetch([receipt]).fetched)
+            1
+        """
+        from .prefetch import Wanted, prefetch
+
+        wanted = [wanted] if isinstance(wanted, str | Receipt) else wanted
+        return prefetch((self, Wanted.of(one)) for one in wanted)
+
     def where(self, identifier: str) -> tuple[Whereabouts, ...]:
         """Ask this store, and the others of its configuration, which versions of a name they have.
 
@@ -460,10 +488,12 @@ class PlainStore(Store):
         self._inner = inner
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
+        refuse_if_offline(self.address)
         receipt = self._inner.upload(assembly, identifier, **how.given())
         return dataclasses.replace(receipt, store=self.name, address=self.address)
 
     def _load(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
+        refuse_if_offline(self.address)
         if not isinstance(identifier, Receipt):
             check_identifier(identifier)
         options = {**dataclasses.asdict(pin), "cls": cls, "chunks": chunks}

@@ -22,6 +22,7 @@ from ._mirroring import mirror
 from ._new_backend import new_backend
 from ._options import example
 from ._output import VisibleFormatter, say
+from ._prefetching import prefetch
 from ._receipts import receipts
 from ._schema import schema
 from ._sharing import publish, publish_store, share, unpublish
@@ -34,7 +35,7 @@ from ._verifying import verify
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
-    *(upload, load, fetch, list_names, versions, content_digest),
+    *(upload, load, fetch, prefetch, list_names, versions, content_digest),
     *(publish, unpublish, publish_store, share, mirror, verify, where, receipts, cache),
 )
 

@@ -26,3 +26,17 @@ def bars() -> Iterator[Callable[[str, int, int | None], None]]:
                 shown.pop(name).close()
 
         yield report
+
+
+@contextmanager
+def counter(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many of a total are done."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=f" {unit}", leave=False) as shown:
+
+        def count(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield count

@@ -82,17 +82,10 @@ def _progress(as_json: bool, stores: Iterable[FileStore]) -> Iterator[Show | Non
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from tqdm import tqdm
-
     from .._audit.run import Show
-    from ._progress import bars
+    from ._progress import bars, counter
 
-    with bars() as report, tqdm(desc="Verifying", unit=" names", leave=False) as counter:
-
-        def count(done: int, total: int) -> None:
-            counter.total = total
-            counter.update(done - counter.n)
-
+    with bars() as report, counter("Verifying", "names") as count:
         for store in stores:
             store.progress = report
         yield Show(count)
