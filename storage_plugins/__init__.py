@@ -9,6 +9,7 @@ from .errors import (
     AccessDenied,
     AlreadyExists,
     AssemblyNotFound,
+    AssemblyWithdrawn,
     ConfigError,
     EncodingError,
     IdentifierCollision,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ._audit.report import VerifyReport
     from ._audit.verify import verify
     from ._audit.where import Whereabouts, where
+    from ._audit.withdraw import WithdrawReport
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
@@ -42,6 +44,7 @@ __all__ = [
     "AlreadyExists",
     "AssemblyNotFound",
     "AssemblyStore",
+    "AssemblyWithdrawn",
     "Backend",
     "ConfigError",
     "ConfigFolder",
@@ -69,6 +72,7 @@ __all__ = [
     "VerifyReport",
     "Version",
     "Whereabouts",
+    "WithdrawReport",
     "hookimpl",
     "load",
     "mirror",
@@ -90,6 +94,7 @@ __getattr__ = names_from(
         "StoreSettings": "_backend.settings",
         "VerifyReport": "_audit.report",
         "Whereabouts": "_audit.where",
+        "WithdrawReport": "_audit.withdraw",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",

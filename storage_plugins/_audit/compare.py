@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +10,10 @@ from typing import NamedTuple
 
 from .._backend.host import Nowhere
 from .._identifiers import assembly_key
-from .._records import Digests
+from .._records import Digests, Pin
 from .._store.file_store import FileStore
 from .._store.replaced import replaced_key
+from .._store.withdrawn import meant, withdrawn_from
 from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
 from ..protocol import Version
 from .expected import Expected
@@ -82,14 +84,20 @@ class Comparison:
             yield from self._one_by_one(error)
             return
         taken: set[int] = set()
+        withdrawn = {one.sha256 for one in self._store.receipts.withdrawn(self._key)}
         matched = [(one, _match(one, versions)) for one in self._expected]
         taken.update(id(version) for _, version in matched if version is not None)
         unexpected = [version for version in versions if id(version) not in taken]
         for one, version in matched:
+            if one.sha256 in withdrawn and version is None:
+                continue
             try:
+                if one.sha256 in withdrawn:
+                    raise Unsound("changed", "it was withdrawn, and its bytes are still there")
                 yield self._judged(one, version, versions, unexpected)
             except Unsound as unsound:
-                yield self._unsound(one, unsound)
+                if unsound.state != "missing" or not self._was_withdrawn(one):
+                    yield self._unsound(one, unsound)
         for version in unexpected:
             yield self._judged_alone(version, over=versions[1:] if version is versions[0] else ())
 
@@ -205,6 +213,13 @@ class Comparison:
         except StorageError as error:
             raise unsound_by(error) from error
         return None if version is None else ((key, None), dataclasses.replace(version, sha256=one.sha256))
+
+    def _was_withdrawn(self, one: Expected) -> bool:
+        """Whether the store itself says that what is missing was withdrawn."""
+        with contextlib.suppress(StorageError):
+            pin = Pin(one.version_id, one.sha1, one.sha256)
+            return pin.names_version and meant(withdrawn_from(self._host, self._key), pin) is not None
+        return False
 
     # asking
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .._records import Pin
-from ..errors import AssemblyNotFound, StorageError
+from ..errors import AssemblyNotFound, AssemblyWithdrawn, StorageError
 
 if TYPE_CHECKING:
     from .file_store import FileStore
@@ -20,6 +20,8 @@ def saying_where_copies_are(store: FileStore, name: str, key: str, pin: Pin) -> 
     """Add to an AssemblyNotFound in this block which other configured store has it, by the receipts."""
     try:
         yield
+    except AssemblyWithdrawn:
+        raise
     except AssemblyNotFound as error:
         other = _other_store(store, key, pin)
         if other is not None and COPY not in str(error):

@@ -30,6 +30,7 @@ from .upload import upload_assembly, upload_file
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
 
@@ -95,6 +96,11 @@ class FileStore(Store):
     def file_stores(self, what: str) -> list[FileStore]:
         """Return itself."""
         return [self]
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        from .._audit.withdraw import withdraw
+
+        return withdraw(self, identifier, pin, reason=reason, confirm=confirm, all_copies=all_copies)
 
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; see `Store.promises`."""

@@ -15,7 +15,7 @@ from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
 from .._records import Cached, Pin
-from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
+from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
 from .file_store import FileStore
 from .store import Store, UploadOptions
@@ -166,6 +166,8 @@ class Group(Store):
         for name in names or self._names:
             try:
                 return attempt(self._member(name))
+            except AssemblyWithdrawn:
+                raise  # a copy that another member still has is not meant to be loaded
             except StorageError as error:
                 _log.info("Store %r of the group %r: %s", name, self.name, error.message)
                 errors.append(error)

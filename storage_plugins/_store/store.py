@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .._audit.report import VerifyReport
     from .._audit.where import Whereabouts
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
     from .file_store import FileStore
@@ -141,6 +142,7 @@ class Store:
 
         Raises:
             AssemblyNotFound: no such identifier, version or hash.
+            AssemblyWithdrawn: the version was removed on purpose; says why.
             AccessDenied: private, or missing where the host does not show the difference.
             IntegrityError: the bytes are not those of the pin; names expected, got and where.
             InvalidPin: an invalid hash, or an ambiguous version id.
@@ -368,6 +370,52 @@ class Store:
         others = [] if against is None else self.sibling(against).file_stores("verify()")
         return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
 
+    def withdraw(
+        self,
+        identifier: str,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        reason: str,
+        confirm: str,
+        all_copies: bool = False,
+    ) -> WithdrawReport:
+        """Remove one version's bytes for good, and leave a tombstone that says when, by whom and why.
+
+        For what must not be there, such as data of a participant who withdrew consent. Afterwards a load of this
+        version, by any pin, raises AssemblyWithdrawn with the reason, and so does a load without a pin until a newer
+        version is uploaded. Equal bytes under the same name are removed as well. The cache of this computer forgets
+        them; that of another computer does when it sees the receipts, or when a load asks the store.
+
+        Args:
+            identifier: its name, or the name of another file.
+            version_id, sha1, sha256: which version; one of them must be given.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            reason: why, for everyone who tries to load it.
+            confirm: ``identifier`` once more.
+            all_copies: remove the copies in other stores of the configuration, too, as far as receipts know them.
+
+        Raises:
+            NotSupported: the host cannot remove single versions; the hint says what a person must do.
+            AccessDenied: these credentials may not.
+            StorageError: ``confirm`` is not the identifier; nothing was removed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.withdraw(
+            ...     "Lab2026.rates", version_id=receipt.version_id, reason="consent withdrawn", confirm="Lab2026.rates"
+            ... )
+            >>> store.versions("Lab2026.rates")
+            []
+        """
+        pin = Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix)
+        return self._withdraw(check_identifier(identifier), pin, reason, confirm, all_copies)
+
     def prefetch(self, wanted: Iterable[str | Receipt]) -> PrefetchReport:
         """Bring files into the cache of this computer, verified, several at a time.
 
@@ -475,6 +523,9 @@ class Store:
 
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         self._cannot("share()")
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        self._cannot("withdraw()")
 
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) does not support {what}")

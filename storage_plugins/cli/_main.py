@@ -32,11 +32,12 @@ from ._stores import backends, stores
 from ._trust import asking, trust
 from ._uploading import upload
 from ._verifying import verify
+from ._withdrawing import withdraw
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
     *(upload, load, fetch, prefetch, list_names, versions, content_digest),
-    *(publish, unpublish, publish_store, share, mirror, verify, where, receipts, cache),
+    *(publish, unpublish, publish_store, share, mirror, verify, where, withdraw, receipts, cache),
 )
 
 

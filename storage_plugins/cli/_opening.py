@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AssemblyNotFound, ConfigError, StorageError
+from ..errors import AssemblyNotFound, AssemblyWithdrawn, ConfigError, StorageError
 from ._options import config_option, json_option, store_option, together
 
 _PATIENCE = 5.0  # seconds for a question that only helps
@@ -94,6 +94,8 @@ def near_names(store: Store, name: str) -> Iterator[None]:
     """Suggest names that the store has, where ``name`` is not found in it and it can be listed."""
     try:
         yield
+    except AssemblyWithdrawn:
+        raise
     except AssemblyNotFound as error:
         near = _nearest(store, name)
         question = f"Did you mean {' or '.join(near)}?" if near else None
