@@ -36,6 +36,12 @@ def pins_of(receipt):
     yield {"version_id": receipt.version_id, "sha1": receipt.sha1}
 
 
+def assert_by_hash(store, receipt):
+    for pin in ({"sha1": receipt.sha1}, {"sha256": receipt.sha256}):
+        with pytest.raises(AssemblyWithdrawn, match=REASON):
+            store.load(receipt.identifier, **pin)
+
+
 def assert_withdrawn(store, receipt, name="Lab2026.x"):
     for pin in pins_of(receipt):
         with pytest.raises(AssemblyWithdrawn, match=REASON):
@@ -120,13 +126,17 @@ def test_the_bytes_are_nowhere_on_the_server(tmp_path, new_bucket, endpoint, s3_
     store = open_store(config=write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint}))
     old = store.upload(make_assembly(1), "Lab2026.x")
     new = store.upload(make_assembly(2), "Lab2026.x", replace=True)
-    report = store.withdraw("Lab2026.x", version_id=new.version_id, reason=REASON, confirm="Lab2026.x")
+    report = store.withdraw("Lab2026.x", sha1=new.sha1, reason=REASON, confirm="Lab2026.x")
     assert report.withdrawn[0].sha256 == new.sha256
     left = {entry["Key"] for entry in s3_client.list_objects_v2(Bucket=bucket)["Contents"]}
     assert not [key for key in left if key.startswith("assy_")]
     assert [key for key in left if key.startswith(".versions/")]
     xr.testing.assert_identical(store.load("Lab2026.x", sha1=old.sha1), make_assembly(1))
-    assert_withdrawn(store, new)
+    assert_by_hash(store, new)
+    store.withdraw("Lab2026.x", sha256=old.sha256, reason=REASON, confirm="Lab2026.x")
+    left = {entry["Key"] for entry in s3_client.list_objects_v2(Bucket=bucket)["Contents"]}
+    assert left == {".withdrawn-assy_Lab2026_x.nc.json"}
+    assert_by_hash(store, old)
 
 
 def test_equal_bytes_under_the_same_name_are_removed_as_well(config):
@@ -142,7 +152,7 @@ def test_equal_bytes_under_the_same_name_are_removed_as_well(config):
 def test_nothing_is_removed_without_the_name_as_confirmation(config):
     store = open_store(config=config)
     receipt = store.upload(make_assembly(), "Lab2026.x")
-    for change in ({"confirm": "Lab2026.y"}, {"reason": "  "}, {"version_id": "nonsense"}):
+    for change in ({"confirm": "Lab2026.y"}, {"reason": "  "}, {"version_id": "nonsense"}, {"version_id": ""}):
         asked = {"version_id": receipt.version_id, "reason": REASON, "confirm": "Lab2026.x", **change}
         with pytest.raises(StorageError, match="Nothing was removed"):
             store.withdraw("Lab2026.x", **asked)
