@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ._visible import visible
@@ -53,3 +55,17 @@ class Bars:
             from tqdm.autonotebook import tqdm
 
         return tqdm(desc=title, total=size, unit="B", unit_scale=True, leave=self._leave)
+
+
+@contextmanager
+def counter(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many of a total are done."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=f" {unit}", leave=False) as shown:
+
+        def count(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield count

@@ -54,6 +54,7 @@ CALLS = {
     "why_still_private": lambda host, source: host.why_still_private("a.bin"),
     "share": lambda host, source: host.share("a.bin", None, 60),
     "discard": lambda host, source: host.discard("a.bin"),
+    "remove": lambda host, source: host.remove("a.bin", "v1"),
     "uri": lambda host, source: host.uri("a.bin", None),
     "address": lambda host, source: host.address,
     **{
@@ -92,6 +93,7 @@ WRONG = {
     "describe_place": [None, 7],
     "share": [None, b"https:", 1],
     "discard": [True, 1],
+    "remove": [True, 1],
     "free_space": ["1 GB", 1.5, True],
     "longest_link": ["7d", 1.5, True],
     "doi": [b"10.1234/x", 10.1234, "https://doi.org/10.1234/x", "10.1234/x\n", ""],
@@ -109,7 +111,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 26
+    assert len(operations) == 27
 
 
 @pytest.mark.parametrize(

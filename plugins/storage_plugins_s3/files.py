@@ -157,6 +157,17 @@ class S3Files(FileOperations):
                 query = {"versionId": entry.version_id} if entry.version_id else {}
                 self._bucket.ask(key, "DELETE", record, query=query, expected=(200, 204))
 
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Delete one version of the object by its id, and its record."""
+        query = {"versionId": version_id} if version_id else {}
+        self._bucket.ask(key, "DELETE", self._key(key), query=query, expected=(200, 204))
+        for name in listing.record_objects(self._bucket, self._settings.folder, key):
+            record = records.parse(name.removeprefix(self._settings.folder))
+            if record is not None and record.version_id == (version_id or "null"):
+                for entry in self._bucket.versions(name):
+                    query = {"versionId": entry.version_id} if entry.version_id else {}
+                    self._bucket.ask(key, "DELETE", name, query=query, expected=(200, 204))
+
     def read(
         self,
         key: str,

@@ -17,11 +17,12 @@ from typing import Protocol
 
 from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
-from ..errors import AlreadyExists, IntegrityError, StorageError, StoreUnavailable
+from ..errors import AlreadyExists, IntegrityError, PluginError, StorageError, StoreUnavailable
 from ..protocol import Version
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
 from .discovery import is_understood
+from .offline import refuse_if_offline
 from .operations import Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
@@ -237,6 +238,7 @@ class Host(Calls):
         wanted: Callable[[Version], bool],
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
+        refuse_if_offline(self.files.address)
         deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
         digesting, md5 = Digesting(), None
         version: Version | None = None
@@ -319,6 +321,7 @@ class Host(Calls):
         seen: Version | None,
         write: Callable[[Source], str | None],
     ) -> str | None:
+        refuse_if_offline(self.files.address)
         deadline = Deadline(self.timeout)
 
         def progress(count: int) -> None:
@@ -354,6 +357,18 @@ class Host(Calls):
     def discard(self, key: str) -> None:
         """Delete ``key`` with all its versions."""
         self._once("discard", lambda: self.files.discard(key), None)
+
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove one version's bytes for good, and look that it is gone and all others are there."""
+        before = {(version.version_id, version.sha256) for version in self.versions(key)}
+        self._once("remove", lambda: self.files.remove(key, version_id), None)
+        after = {(version.version_id, version.sha256) for version in self.versions(key)}
+        if version_id in {left for left, _ in after}:
+            raise StoreUnavailable(f"{self.address} still has {key}, version {version_id}, after it was removed")
+        lost = [lost for lost, _ in before - after if lost != version_id]
+        if lost:
+            also = ", ".join(map(str, lost))
+            raise PluginError(f"Removing version {version_id} of {key} from {self.address} also removed {also}")
 
     # who may read
 

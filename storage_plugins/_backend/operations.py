@@ -278,6 +278,22 @@ class FileOperations(abc.ABC):
         """
         raise NotSupported(f"Files in {self.address} cannot be deleted by this package")
 
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove one version's bytes and its record for good, and nothing else. None: the only one.
+
+        Called by `Store.withdraw`, after a person confirmed it. The core looks afterwards that this version, and no
+        other one, is gone.
+
+        Raises:
+            AssemblyNotFound: no such version.
+            AccessDenied: these credentials may not.
+            NotSupported: the host cannot do it; the hint says what a person must do.
+        """
+        raise NotSupported(
+            f"Single versions in {self.address} cannot be removed by this package",
+            hint="Ask the owner of the store to remove it with the host's own tools.",
+        )
+
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where the host does not report it."""
         return None

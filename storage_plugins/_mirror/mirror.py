@@ -18,6 +18,7 @@ from .._store.file_store import FileStore
 from .._store.open import open_store
 from .._store.store import Store
 from .._store.upload import visible_as_asked
+from .._store.withdrawn import keys_with_tombstones
 from .._visible import error_in_words, html_table, visible
 from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
 from .history import AnotherHistory, HistoryCopy, Stopped
@@ -158,6 +159,8 @@ def mirror(
         raise NotSupported(f"{origin.name!r} and {place.name!r} are one place, {place.address}: nothing to mirror")
     keys, missing = _wanted(origin, [identifiers] if isinstance(identifiers, str) else identifiers)
     work = _Work(origin, place, append)
+    if identifiers is None:
+        keys |= work.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
@@ -181,12 +184,19 @@ class _Work:
         with target.explained():
             visible_as_asked(target.parts, f"all of {source.address}")
             self.versioned = target.host.keeps_versions()
+        self.withdrawn = set(keys_with_tombstones(source.host))
         self._names = _Names(_listed(target) or [])
 
     def copy(self, key: str) -> Mirrored:
         """Copy one file and tell what became of it."""
         history = HistoryCopy(
-            self.source, self.target, key, append=self.append, versioned=self.versioned, stop=self.stop
+            self.source,
+            self.target,
+            key,
+            append=self.append,
+            versioned=self.versioned,
+            stop=self.stop,
+            withdrawn=key in self.withdrawn,
         )
         try:
             self._names.claim(key, self.target.address)

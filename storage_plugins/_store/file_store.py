@@ -20,6 +20,7 @@ from .._records import Cached, Digests, Pin
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation, cite
+from .copies import saying_where_copies_are
 from .load import Loader
 from .parts import Parts
 from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
@@ -30,6 +31,7 @@ from .upload import upload_assembly, upload_file
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
 
@@ -92,6 +94,15 @@ class FileStore(Store):
         entry = dataclasses.replace(self._entry, receipts=None, implicit=None)
         return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
 
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return itself."""
+        return [self]
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        from .._audit.withdraw import withdraw
+
+        return withdraw(self, identifier, pin, reason=reason, confirm=confirm, all_copies=all_copies)
+
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; see `Store.promises`."""
         host = self.host
@@ -134,7 +145,8 @@ class FileStore(Store):
         if isinstance(identifier, Receipt):
             return identifier.key, self._fetch(identifier, pin)
         key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
-        with self.explained():
+        usual = key == assembly_key(identifier, self.settings.assembly_prefix)
+        with self.explained(), saying_where_copies_are(self, identifier if usual else key, key, pin):
             return key, Loader(self.parts).fetch(key, pin, identifier)
 
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
@@ -145,7 +157,7 @@ class FileStore(Store):
             version_id = name.version_id if name.address == self.address else None
             pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
             name = name.key
-        with self.explained():
+        with self.explained(), saying_where_copies_are(self, name, name, pin):
             return Loader(self.parts).fetch(check_file_name(name), pin)
 
     # looking
@@ -155,7 +167,7 @@ class FileStore(Store):
 
     def _key_and_versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
         """Return the key that a name means, and its versions."""
-        host, keys = self.host, self._keys_of(name, assembly_prefix)
+        host, keys = self.host, self.keys_of(name, assembly_prefix)
         with self.explained():
             for key in keys:
                 versions = host.versions(key)
@@ -166,7 +178,7 @@ class FileStore(Store):
                     return key, found
         return keys[0], []
 
-    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+    def keys_of(self, name: str, assembly_prefix: str | None = None) -> list[str]:
         """Return the keys that a name may mean: an assembly's; else another file's, unless a prefix is given."""
         key = assembly_key(name, self.parts.prefix(assembly_prefix))
         return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
@@ -223,7 +235,7 @@ class FileStore(Store):
         def fits(one: Receipt | Version) -> bool:
             return pin.fits(one) and (pin.by_hash or pin.version_id in (None, one.version_id))
 
-        keys = self._keys_of(name, pin.assembly_prefix)
+        keys = self.keys_of(name, pin.assembly_prefix)
         for key in keys:
             for receipt in self.receipts.of(key):
                 if receipt.address == self.address and receipt.identifier in (name, key) and fits(receipt):
@@ -280,7 +292,7 @@ class FileStore(Store):
     def one_version(self, identifier: str, pin: Pin) -> tuple[str, str | None, Cached]:
         """Return the key of one version, its id, and its verified file: the newest, if the pin names none."""
         missing: list[StorageError] = []
-        for key in self._keys_of(identifier, pin.assembly_prefix):
+        for key in self.keys_of(identifier, pin.assembly_prefix):
             try:
                 return key, *self._own_version(key, identifier, pin)
             except (AssemblyNotFound, AccessDenied) as error:

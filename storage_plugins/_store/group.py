@@ -15,7 +15,7 @@ from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
 from .._records import Cached, Pin
-from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
+from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation
 from .file_store import FileStore
@@ -57,6 +57,10 @@ class Group(Store):
     def members(self) -> dict[str, bool]:
         """Return the names of its stores, and whether uploads go there."""
         return {name: name == self._write for name in filter(None, [*self._names, self._write])}
+
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return its members."""
+        return [self._member(name) for name in self.members()]
 
     def promises(self) -> str:
         """Return what the store that uploads go to does with a name that is uploaded again."""
@@ -175,6 +179,8 @@ class Group(Store):
         for name in names or self._names:
             try:
                 return attempt(self._member(name))
+            except AssemblyWithdrawn:
+                raise  # a copy that another member still has is not meant to be loaded
             except StorageError as error:
                 _log.info("Store %r of the group %r: %s", name, self.name, error.message)
                 errors.append(error)

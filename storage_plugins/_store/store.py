@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from .._backend.offline import refuse_if_offline
 from .._identifiers import check_identifier
 from .._progress import Bars
 from .._records import Cached, Pin
 from .._visible import html_fields, visible
-from ..errors import NotSupported
+from ..errors import ConfigError, NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
 from .cite import Citation, cite
 from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from .._audit.report import VerifyReport
+    from .._audit.where import Whereabouts
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+    from .file_store import FileStore
+    from .prefetch import PrefetchReport
 
 
 _LARGE = 8 << 20  # bytes from which on a file gets a progress bar
@@ -163,6 +169,7 @@ class Store:
 
         Raises:
             AssemblyNotFound: no such identifier, version or hash.
+            AssemblyWithdrawn: the version was removed on purpose; says why.
             AccessDenied: private, or missing where the host does not show the difference.
             IntegrityError: the bytes are not those of the pin; names expected, got and where.
             InvalidPin: an invalid hash, or an ambiguous version id.
@@ -518,6 +525,150 @@ class Store:
 
         return run(wanted, fetched, at_once=self._at_once)
 
+    def verify(
+        self, identifiers: Iterable[str] | None = None, *, against: Store | str | None = None, full: bool = False
+    ) -> VerifyReport:
+        """Compare this store with the receipts of its address, and each version with its record. Nothing is changed.
+
+        The cache is not used. Of a group, all members are verified.
+
+        Args:
+            identifiers: of the assemblies, or names of files; None: everything.
+            against: a store, or its name in the same configuration: each of its versions must be here, too.
+            full: read every byte, and compare its hash. Otherwise existence, sizes, and the hashes that the store
+                reports are compared. A full run that was interrupted continues where it stopped.
+
+        Returns:
+            the state of each version. `VerifyReport.ok` is False if there is none.
+
+        Raises:
+            NotSupported: the store does not consist of files.
+            AccessDenied, StoreUnavailable: the store to compare with cannot be listed or read.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> store.verify(full=True).ok
+            True
+        """
+        from .._audit.verify import verify_stores
+
+        others = [] if against is None else self.sibling(against).file_stores("verify()")
+        return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
+
+    def withdraw(
+        self,
+        identifier: str,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        reason: str,
+        confirm: str,
+        all_copies: bool = False,
+    ) -> WithdrawReport:
+        """Remove one version's bytes for good, and leave a tombstone that says when, by whom and why.
+
+        For what must not be there, such as data of a participant who withdrew consent. Afterwards a load of this
+        version, by any pin, raises AssemblyWithdrawn with the reason, and so does a load without a pin until a newer
+        version is uploaded. Equal bytes under the same name are removed as well. The cache of this computer forgets
+        them; that of another computer does when it sees the receipts, or when a load asks the store.
+
+        Args:
+            identifier: its name, or the name of another file.
+            version_id, sha1, sha256: which version; one of them must be given.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            reason: why, for everyone who tries to load it.
+            confirm: ``identifier`` once more.
+            all_copies: remove the copies in other stores of the configuration, too, as far as receipts know them.
+
+        Raises:
+            NotSupported: the host cannot remove single versions; the hint says what a person must do.
+            AccessDenied: these credentials may not.
+            StorageError: ``confirm`` is not the identifier; nothing was removed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.withdraw(
+            ...     "Lab2026.rates", version_id=receipt.version_id, reason="consent withdrawn", confirm="Lab2026.rates"
+            ... )
+            >>> store.versions("Lab2026.rates")
+            []
+        """
+        pin = Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix)
+        return self._withdraw(check_identifier(identifier), pin, reason, confirm, all_copies)
+
+    def prefetch(self, wanted: Iterable[str | Receipt]) -> PrefetchReport:
+        """Bring files into the cache of this computer, verified, several at a time.
+
+        Afterwards they load without a network, with ``STORAGE_PLUGINS_OFFLINE=1`` too. A file that fails does not stop
+        the others.
+
+        Args:
+            wanted: identifiers, names of other files, or receipts. Without a receipt as pin, a name means what it
+                means for `load`.
+
+        Returns:
+            which files are on this computer now, and which failed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> len(store.prefetch([receipt]).fetched)
+            1
+        """
+        from .prefetch import Wanted, prefetch
+
+        wanted = [wanted] if isinstance(wanted, str | Receipt) else wanted
+        return prefetch((self, Wanted.of(one)) for one in wanted)
+
+    def where(self, identifier: str) -> tuple[Whereabouts, ...]:
+        """Ask this store, and the others of its configuration, which versions of a name they have.
+
+        Arguments and answers as `storage_plugins.where`.
+
+        Example:
+            >>> import storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> [(answer.store, answer.state) for answer in store.where("Lab2026.rates")]
+            [('lab', 'missing')]
+        """
+        from .._audit.where import where_among
+
+        return where_among({**self._entry.others, self.name: self._entry}.values(), identifier)
+
+    def members(self) -> dict[str, bool]:
+        """Return the names of the stores that it consists of, and whether uploads go there; none but for a group."""
+        return {}
+
+    def sibling(self, store: Store | str) -> Store:
+        """Return a store that is given by its name in the same configuration, or itself.
+
+        Raises:
+            ConfigError: there is no such store.
+        """
+        from .open import open_entry
+
+        if isinstance(store, Store):
+            return store
+        others = self._entry.others
+        if store not in others:
+            raise ConfigError(f"There is no store {store!r} beside {self.name!r} in {self._entry.origin}")
+        return open_entry(others[store])
+
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return the stores of files that it consists of; ``what`` needs them."""
+        self._cannot(what)
+
     # what each kind of store does in its own way
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
@@ -568,6 +719,9 @@ class Store:
             raise TypeError("A receipt is a pin already: give nothing else with it")
         return cite(identifier, authors=authors, contact=self.settings.contact)
 
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        self._cannot("withdraw()")
+
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) does not support {what}")
 
@@ -582,10 +736,12 @@ class PlainStore(Store):
         self._inner = inner
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
+        refuse_if_offline(self.address)
         receipt = self._inner.upload(assembly, identifier, **how.given())
         return dataclasses.replace(receipt, store=self.name, address=self.address)
 
     def _load(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
+        refuse_if_offline(self.address)
         if not isinstance(identifier, Receipt):
             check_identifier(identifier)
         options = {**dataclasses.asdict(pin), "cls": cls, "chunks": chunks}

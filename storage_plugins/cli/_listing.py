@@ -13,7 +13,7 @@ from ..errors import AssemblyNotFound, StorageError
 from ._exit_codes import exit_code
 from ._opening import configured, near_names, not_found, on_store, opened
 from ._options import config_option, example, json_option, prefix_option, store_option, version_options
-from ._output import print_json, print_table, say
+from ._output import print_json, print_table, say, size_and_date
 
 if TYPE_CHECKING:
     from .._config.config import Config
@@ -108,7 +108,7 @@ def _print(listing: _Listing, indent: str = "") -> None:
     both = [*listing.assemblies.items(), *listing.files.items()]
     long = [(name, found) for name, found in both if found is not None]
     if long:
-        rows = [[str(len(found) or "-"), *_cells(found[0] if found else None), name] for name, found in long]
+        rows = [[str(len(found) or "-"), *size_and_date(found[0] if found else None), name] for name, found in long]
         print_table([f"{indent}versions", "bytes", "created", "name"], [[indent + row[0], *row[1:]] for row in rows])
         return
     for identifier in listing.assemblies:
@@ -136,16 +136,6 @@ def _rows(found: dict[str, list[Version] | None]) -> list[Any]:
             "newest": dataclasses.asdict(versions[0]) if versions else None,
         }
         for name, versions in found.items()
-    ]
-
-
-def _cells(version: Version | None) -> list[str]:
-    """Return a version's size and date."""
-    if version is None:
-        return ["-", "-"]
-    return [
-        "-" if version.size is None else str(version.size),
-        version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
     ]
 
 
@@ -179,6 +169,6 @@ def versions(
         return
     rows = []
     for version in found:
-        size, created = _cells(version)
+        size, created = size_and_date(version)
         rows.append([version.version_id or "-", created, size, version.sha1 or "-"])
     print_table(["version_id", "created", "bytes", "sha1"], rows)

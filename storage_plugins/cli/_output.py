@@ -17,7 +17,7 @@ from .._visible import visible
 from ..errors import AlreadyExists, StorageError
 
 if TYPE_CHECKING:
-    from ..protocol import Receipt
+    from ..protocol import Receipt, Version
 
 
 def say(text: object, *, error: bool = False, one_line: bool = False) -> None:
@@ -64,6 +64,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)]
         say("  ".join([*cells, line[-1]]).rstrip())
+
+
+def size_and_date(version: Version | None) -> list[str]:
+    """Return a version's size and date."""
+    if version is None:
+        return ["-", "-"]
+    return [
+        "-" if version.size is None else str(version.size),
+        version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
+    ]
 
 
 class VisibleFormatter(logging.Formatter):
