@@ -9,6 +9,7 @@ from .errors import (
     AccessDenied,
     AlreadyExists,
     AssemblyNotFound,
+    AssemblyWithdrawn,
     ConfigError,
     EncodingError,
     IdentifierCollision,
@@ -25,10 +26,17 @@ from .errors import (
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
+    from ._audit.report import VerifyReport
+    from ._audit.verify import verify
+    from ._audit.where import Whereabouts, where
+    from ._audit.withdraw import WithdrawReport
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
+    from ._store.cite import Citation, cite
+    from ._store.many import ManyReport
     from ._store.open import load, open_store
+    from ._store.prefetch import PrefetchReport
     from ._store.store import Store
 
 __version__ = "0.1.0"
@@ -38,7 +46,9 @@ __all__ = [
     "AlreadyExists",
     "AssemblyNotFound",
     "AssemblyStore",
+    "AssemblyWithdrawn",
     "Backend",
+    "Citation",
     "ConfigError",
     "ConfigFolder",
     "Content",
@@ -50,9 +60,11 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidPin",
     "Location",
+    "ManyReport",
     "MirrorReport",
     "NotSupported",
     "PluginError",
+    "PrefetchReport",
     "QuotaExceeded",
     "RateLimited",
     "Receipt",
@@ -61,11 +73,17 @@ __all__ = [
     "Store",
     "StoreSettings",
     "StoreUnavailable",
+    "VerifyReport",
     "Version",
+    "Whereabouts",
+    "WithdrawReport",
+    "cite",
     "hookimpl",
     "load",
     "mirror",
     "open_store",
+    "verify",
+    "where",
 ]
 
 # Loaded at their first use: they need pydantic or pluggy, and the command line is to start at once.
@@ -73,15 +91,24 @@ __getattr__ = names_from(
     __name__,
     {
         "Backend": "_backend.discovery",
+        "Citation": "_store.cite",
         "ConfigFolder": "_backend.settings",
         "Location": "_backend.discovery",
+        "ManyReport": "_store.many",
         "MirrorReport": "_mirror.mirror",
+        "PrefetchReport": "_store.prefetch",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
+        "VerifyReport": "_audit.report",
+        "Whereabouts": "_audit.where",
+        "WithdrawReport": "_audit.withdraw",
+        "cite": "_store.cite",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",
         "open_store": "_store.open",
+        "verify": "_audit.verify",
+        "where": "_audit.where",
     },
 )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from .errors import InvalidPin
 
@@ -114,6 +115,59 @@ class Pin:
     def __str__(self) -> str:
         given = ((field, getattr(self, field)) for field in ("version_id", "sha1", "sha256"))
         return ", ".join(f"{field} {value}" for field, value in given if value) or "the newest version"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Withdrawal:
+    """A version that was removed from a store on purpose.
+
+    Attributes:
+        identifier: the assembly's name, or the file's name for other files.
+        address: the store's location.
+        key: file name in the store.
+        version_id: the id that the version had there.
+        sha1, sha256, size: of its bytes.
+        when: the date, UTC, in ISO 8601.
+        by: who removed it, as this user is called on the computer.
+        reason: why.
+        newest: whether it was the newest version.
+        older: id of the version that was the newest afterwards; None if there was none.
+    """
+
+    identifier: str
+    address: str
+    key: str
+    version_id: str | None
+    sha1: str
+    sha256: str
+    size: int
+    when: str
+    by: str
+    reason: str
+    newest: bool
+    older: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Return what was stored.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        found: dict[str, Any] = {field.name: values.get(field.name) for field in dataclasses.fields(cls)}
+        optional = ("version_id", "older")
+        texts = [value for name, value in found.items() if name not in ("size", "newest", *optional)]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("it lacks a field")
+        if not all(re.fullmatch(f"[0-9a-f]{{{length}}}", str(found[name])) for name, length in _LENGTHS.items()):
+            raise ValueError("it has no hash")
+        if not all(isinstance(found[name], str | None) for name in optional):
+            raise ValueError("a version id is not text")
+        return cls(**{**found, "size": int(found["size"] or 0), "newest": str(found["newest"]).lower() == "true"})
 
 
 @dataclasses.dataclass(frozen=True)

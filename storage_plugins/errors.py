@@ -5,6 +5,7 @@ Each error is also the builtin that a caller without knowledge of this package w
 
     StorageError
       AssemblyNotFound       FileNotFoundError    check the name, the version or the store
+        AssemblyWithdrawn                         use another version; the reason is in the message
       AccessDenied           PermissionError      ask for access
       IntegrityError                              load another copy
       AlreadyExists          FileExistsError      choose another name, or replace
@@ -51,6 +52,10 @@ def _rebuild(cls: type[StorageError], message: str, hint: str | None, state: dic
 
 class AssemblyNotFound(StorageError, FileNotFoundError):
     """The store was reached, and has nothing with that name, version or hash."""
+
+
+class AssemblyWithdrawn(AssemblyNotFound):
+    """The version was removed on purpose. The message says when, by whom and why."""
 
 
 class AccessDenied(StorageError, PermissionError):

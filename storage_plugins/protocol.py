@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from ._records import Digests
+from ._visible import date_in_words, html_fields, size_in_words, visible
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +25,7 @@ _RECORD = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Version:
     """One immutable upload of a key, as its host describes it.
 
@@ -51,6 +52,13 @@ class Version:
     identifier: str | None = None
     assembly_prefix: str | None = None
     etag: str | None = None
+
+    def __repr__(self) -> str:
+        return _short(self)
+
+    def _repr_html_(self) -> str:
+        shown = ("size", "created", "identifier", "sha1", "sha256", "content_digest")
+        return html_fields(f"Version {self.version_id or ''}", _fields(self, shown))
 
     @property
     def digests(self) -> Digests | None:
@@ -120,7 +128,7 @@ def date_from(value: datetime | str | None) -> datetime | None:
     return value
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Receipt:
     """What an upload returns: everything needed to cite the bytes and to load them again, anywhere.
 
@@ -150,6 +158,13 @@ class Receipt:
     created: datetime
     uri: str
 
+    def __repr__(self) -> str:
+        return _short(self)
+
+    def _repr_html_(self) -> str:
+        shown = ("store", "address", "version_id", "size", "created", "sha1", "sha256", "content_digest", "uri")
+        return html_fields(f"Receipt of {self.identifier}", _fields(self, shown))
+
     @property
     def digests(self) -> Digests:
         """The identity of the bytes."""
@@ -166,6 +181,25 @@ class Receipt:
     def to_dict(self) -> dict[str, Any]:
         """Return the receipt as plain values, ``created`` in ISO 8601."""
         return {**dataclasses.asdict(self), "created": self.created.isoformat()}
+
+
+def _short(one: Version | Receipt) -> str:
+    """Return a representation with what is known alone, and the beginnings of hashes."""
+    hidden = ("key", "uri", "assembly_prefix", "etag", "content_digest")
+    values = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name not in hidden}
+    shown = []
+    for name, value in values.items():
+        if value is None or (name == "sha1" and values["sha256"]):
+            continue
+        if isinstance(value, str):
+            value = f"{value[:12]}…" if name in ("sha1", "sha256", "md5") else value
+        shown.append(f"{name}={value.isoformat(timespec='seconds') if isinstance(value, datetime) else repr(value)}")
+    return visible(f"{type(one).__name__}({', '.join(shown)})", one_line=True)
+
+
+def _fields(one: Version | Receipt, names: Sequence[str]) -> dict[str, object]:
+    words = {"size": size_in_words(one.size), "created": date_in_words(one.created)}
+    return {name: words[name] if name in words else getattr(one, name) for name in names}
 
 
 def _literal(text: str) -> str:

@@ -151,6 +151,14 @@ def _usage(server: OSFServer, request: Request, body: Body, guid: str) -> Answer
     return _document({"id": guid, "attributes": {"storage_usage": str(node.counted), "storage_limit_status": status}})
 
 
+def _identifiers(server: OSFServer, request: Request, body: Body, guid: str) -> Answer:
+    node = _api_node(server, request, guid)
+    rows = [{"type": "identifiers", "attributes": {"category": "ark", "value": "c7605/osf.io/abc"}}] if node.doi else []
+    if node.doi:
+        rows.append({"type": "identifiers", "attributes": {"category": "doi", "value": node.doi}})
+    return _document(rows)
+
+
 def _guid(server: OSFServer, request: Request, body: Body, guid: str) -> Answer:
     if guid not in server.host.nodes:
         raise Refused(404, "Not found.")
@@ -176,6 +184,7 @@ _API: list[tuple[str, Callable[..., Answer]]] = [
     (r"/v2/(?:nodes|registrations)/(\w+)/files/", _providers),
     (r"/v2/(?:nodes|registrations)/(\w+)/files/osfstorage/", _listing),
     (r"/v2/(?:nodes|registrations)/(\w+)/files/osfstorage/(\w+)/", _listing),
+    (r"/v2/(?:nodes|registrations)/(\w+)/identifiers/", _identifiers),
     (r"/v2/nodes/(\w+)/storage/", _usage),
     (r"/v2/files/(\w+)/", _file),
     (r"/v2/files/(\w+)/versions/", _file_versions),

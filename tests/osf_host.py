@@ -116,6 +116,7 @@ class Node:
         quota: bytes, tested before an upload against ``counted``, the total that OSF keeps.
         count_at_once: whether that total follows each upload; otherwise it lags until somebody sets it.
         registration: whether it is one: its files are below `ARCHIVE`, and it takes no writes.
+        doi: its DOI, which an administrator has made.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Node:
     counted: int = 0
     count_at_once: bool = True
     registration: bool = False
+    doi: str | None = None
 
 
 class Host:

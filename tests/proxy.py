@@ -82,26 +82,33 @@ class Proxy:
             handler.end_headers()
             handler.wfile.write(b"" if method == "HEAD" else body)
             return
-        onward = http.client.HTTPConnection(self._target.hostname or "", self._target.port)
-        with contextlib.closing(onward):
-            onward.request(method, path, body, dict(handler.headers))
-            came = onward.getresponse()
-            data = came.read()
-        answer = Answer(came.status, {name.lower(): value for name, value in came.getheaders()}, data)
+        answer = self.forward(handler, body)
         self.spoil(method, path, answer)
         if not answer.status:
             handler.close_connection = True
             return
-        data = answer.body
+        sent = self.change(method, path, answer.body)
+        self.send(handler, answer, sent)
+        if len(sent) < len(answer.body):
+            handler.close_connection = True
+
+    def forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        """Ask the server."""
+        onward = http.client.HTTPConnection(self._target.hostname or "", self._target.port)
+        with contextlib.closing(onward):
+            onward.request(handler.command, handler.path, body, dict(handler.headers))
+            came = onward.getresponse()
+            data = came.read()
+        return Answer(came.status, {name.lower(): value for name, value in came.getheaders()}, data)
+
+    def send(self, handler: BaseHTTPRequestHandler, answer: Answer, sent: bytes) -> None:
+        """Answer with ``sent`` under the length of the answer's body."""
         handler.send_response_only(answer.status)
         for name, value in answer.headers.items():
             if name not in ("transfer-encoding", "connection", "content-length"):
                 handler.send_header(name, value)
-        length = answer.headers.get("content-length") if method == "HEAD" else str(len(data))
+        length = answer.headers.get("content-length") if handler.command == "HEAD" else str(len(answer.body))
         handler.send_header("Content-Length", length or "0")
         handler.end_headers()
-        if method != "HEAD":
-            sent = self.change(method, path, data)
+        if handler.command != "HEAD":
             handler.wfile.write(sent)
-            if len(sent) < len(data):
-                handler.close_connection = True

@@ -303,3 +303,33 @@ def test_content_digest_is_of_the_content_whatever_wrote_the_file(run, several):
     assert digests[0] == digests[2] != digests[1]
     assert digests[0].startswith("sp1:")
     run("content-digest", "absent.nc", code=3)
+
+
+def test_every_store_is_listed_and_one_out_of_order_does_not_stop_the_others(run, several):
+    stores = {
+        "broken": {"backend": "local", "root": "./file"},
+        "lab": {"backend": "local", "root": "./lab"},
+        "empty": {"backend": "local", "root": "./empty"},
+        "wrong": {"backend": "s3"},
+    }
+    Path("storage.yaml").write_text(json.dumps({"default": "lab", "stores": stores}))
+    Path("file").write_text("")
+    Path("notes.txt").write_text("notes")
+    run("upload", "a.nc", "X")
+    run("upload", "notes.txt")
+    done = run("ls", "--store", "all", code=9)
+    assert done.stdout.splitlines()[-5:] == [
+        next(line for line in done.stdout.splitlines() if line.startswith("lab, file://")),
+        "  X",
+        "  Other files:",
+        "    notes.txt",
+        next(line for line in done.stdout.splitlines() if line.startswith("empty, file://")),
+    ]
+    assert "wrong: " in done.stderr
+    rows = json.loads(run("ls", "-l", "-s", "all", "--json", code=9).stdout)["stores"]
+    assert [row["store"] for row in rows] == [*stores]
+    assert rows[1]["identifiers"][0]["versions"] == 1
+    assert rows[3]["problem"] is not None
+    stores["all"] = {"backend": "local", "root": "./other"}
+    Path("storage.yaml").write_text(json.dumps({"default": "lab", "stores": stores}))
+    assert "is empty" in run("ls", "--store", "all").stderr

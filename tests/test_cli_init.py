@@ -1,5 +1,6 @@
 """``init`` writes where it is asked to, and only what is right."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -75,14 +76,51 @@ def test_init_checks_what_it_is_given_and_writes_nothing_wrong(run, words, code,
     assert [*Path().iterdir()] == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
-def test_init_asks_on_a_terminal_for_what_the_kind_of_store_needs():
+def on_a_terminal(*words, answers):
     import pty
 
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "storage_plugins", "init"], stdin=theirs, stdout=theirs)
-    os.write(ours, b"s3\nmy-bucket\n")
-    assert process.wait(60) == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "storage_plugins", "init", *words], stdin=theirs, stdout=theirs, stderr=theirs
+    )
     os.close(theirs)
+    os.write(ours, answers)
+    printed = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
+        while block := os.read(ours, 1000):
+            printed += block
     os.close(ours)
+    return process.wait(60), printed.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+def test_init_asks_on_a_terminal_for_what_the_kind_of_store_needs():
+    code, printed = on_a_terminal(answers=b"s3\nmy-bucket\nn\n")
+    assert code == 0
     assert "  lab: {backend: s3, bucket: my-bucket}\n" in Path("storage.yaml").read_text()
+    assert "To test its store 'lab':  storage-plugins check" in printed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+def test_init_asks_for_the_names_of_variables_that_have_secrets():
+    code, _ = on_a_terminal(answers=b"osf\nabc12\nMY_TOKEN\n\nn\n")
+    assert code == 0
+    assert "  lab: {backend: osf, project: abc12, token: '${MY_TOKEN}'}\n" in Path("storage.yaml").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+def test_init_tests_the_store_if_that_is_wanted():
+    code, printed = on_a_terminal(answers=b"local\n\n")
+    assert code == 0
+    assert "Nothing was left behind." in printed
+
+
+def test_init_with_check_tests_the_store_and_has_its_exit_code(run, new_bucket, endpoint):
+    settings = ("--backend", "s3", "--endpoint-url", endpoint)
+    done = run("init", "ours/", *settings, "--bucket", new_bucket(), "--check")
+    assert "Wrote ours/storage.yaml." in done.stdout
+    assert "Nothing was left behind." in done.stdout
+    assert "To upload an assembly:" in done.stdout
+    missing = run("init", "missing/", *settings, "--bucket", "there-is-no-such-bucket", "--check", code=9)
+    assert "there-is-no-such-bucket" in missing.stdout
+    assert Path("missing/storage.yaml").exists()

@@ -54,13 +54,14 @@ CALLS = {
     "why_still_private": lambda host, source: host.why_still_private("a.bin"),
     "share": lambda host, source: host.share("a.bin", None, 60),
     "discard": lambda host, source: host.discard("a.bin"),
+    "remove": lambda host, source: host.remove("a.bin", "v1"),
     "uri": lambda host, source: host.uri("a.bin", None),
     "address": lambda host, source: host.address,
     **{
         name: lambda host, source, name=name: getattr(host, name)()
         for name in (
             *("keeps_versions", "creates_safely", "replaces", "anonymous", "place_is_public"),
-            *("publish_place", "describe_place", "free_space"),
+            *("publish_place", "describe_place", "free_space", "doi", "longest_link"),
         )
     },
 }
@@ -92,7 +93,10 @@ WRONG = {
     "describe_place": [None, 7],
     "share": [None, b"https:", 1],
     "discard": [True, 1],
+    "remove": [True, 1],
     "free_space": ["1 GB", 1.5, True],
+    "longest_link": ["7d", 1.5, True],
+    "doi": [b"10.1234/x", 10.1234, "https://doi.org/10.1234/x", "10.1234/x\n", ""],
     "uri": [None, b"memory:", 1],
     "address": [None, b"memory:lab"],
 }
@@ -107,7 +111,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 24
+    assert len(operations) == 27
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,19 @@ def test_a_listing_that_is_none_is_never_an_empty_store(open_lab, files, proxy, 
             call()
 
 
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_listing_may_repeat_its_prefix_encoded_or_as_it_is(open_lab, files, proxy, encoded):
+    open_lab().upload(make_assembly(), "d+e")
+    told = b"<Prefix>brain/assy_d%2Be</Prefix>" if encoded else b"<Prefix>brain/assy_d+e</Prefix>"
+
+    def spoil(method: str, path: str, answer: Answer) -> None:
+        if "?list-type" in path:
+            answer.body = re.sub(rb"<Prefix>.*?</Prefix>", told, answer.body)
+
+    proxy.spoil = spoil
+    assert [*files.keys("assy_d+e")] == ["assy_d+e.nc"]
+
+
 def test_entries_that_are_missing_from_a_page_are_noticed(open_lab, files, proxy):
     open_lab().upload(make_assembly(), "X")
     lack = re.compile(rb"<Contents>.*</Contents>", re.S)
@@ -422,12 +435,19 @@ def test_whatever_is_answered_with_a_page_is_an_error(open_lab, proxy, monkeypat
             call()
 
 
-def test_links_are_valid_for_seven_days_at_most(open_lab):
-    store = open_lab()
+def test_links_are_valid_for_seven_days_at_most_and_more_is_refused_before_any_request(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
     store.upload(make_assembly(), "X")
     assert "X-Amz-Expires=604800" in store.share("X", expires="7d")
-    with pytest.raises(StorageError, match="at most 7 days"):
-        store.share("X", expires="8d")
+    store = open_lab(endpoint_url=proxy.url)
+    seen = []
+    proxy.refuse = lambda method, path: seen.append(path)
+    for expires in ("8d", "169h", 604801):
+        with pytest.raises(StorageError, match="at most 7 days") as caught:
+            store.share("X", expires=expires)
+    assert caught.value.hint == "Ask for 7d or less."
+    assert "604801 seconds were asked for" in str(caught.value)
+    assert seen == []
 
 
 def test_an_archived_version_does_not_hide_the_same_bytes_elsewhere(open_lab, s3_client, s3_server, bucket):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
+from audited import Project
 from children import run_python
 from conftest import OSF_TOKEN, make_assembly
-from test_examples_and_docs import DATA, PROJECT, needs_checkout, needs_data
+from test_examples_and_docs import DATA, GUIDE, PROJECT, needs_checkout, needs_data
 
 import storage_plugins
 from storage_plugins import AccessDenied, mirror, open_store
@@ -134,6 +136,35 @@ def requests_of_each_download(osf) -> list[int]:
     ends = [number for number, request in enumerate(osf.requests, 1) if request.origin == "storage"]
     assert not ends or len(osf.requests) - ends[-1] <= 2
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@needs_checkout
+def test_the_check_of_the_guide_fails_for_an_empty_a_half_and_a_damaged_project(
+    tmp_path, bucket, endpoint, osf, project, run, monkeypatch
+):
+    """The command as the guide has it, run before the mirror, after half of it, and after bytes were damaged."""
+    (command,) = re.findall(r"^storage-plugins (verify .*)$", GUIDE.read_text("utf-8"), re.M)
+    monkeypatch.setenv("OSF_TOKEN", OSF_TOKEN)
+    monkeypatch.setenv("STORAGE_PLUGINS_CACHE", str(tmp_path / "empty"))
+    stores = {
+        "lab": {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": endpoint},
+        "ours": {"backend": "osf", "project": project.id, "token": "${OSF_TOKEN}", "api_url": osf.api_url},
+    }
+    config = tmp_path / "storage.yaml"
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(config))
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
+    lab = open_store("lab")
+    receipts = [lab.upload(make_assembly(seed), name) for seed, name in enumerate(("Lab.a", "Lab.a", "Lab.b"))]
+    lab.load("Lab.a")  # it is in the cache of this computer
+
+    assert "3 versions: 3 missing." in run(*command.split(), code=1).stdout
+    mirror("lab", "ours", ["Lab.a"])
+    assert "3 versions: 2 whole, 1 missing." in run(*command.split(), code=1).stdout
+    mirror("lab", "ours")
+    assert "3 versions: 3 whole." in run(*command.split()).stdout
+    damaged = Project(osf, project, folder="")
+    damaged.damaged(receipts[2])
+    assert "3 versions: 2 whole, 1 damaged." in run(*command.split(), code=1).stdout
 
 
 # a bucket with public and private parts, moved into several projects

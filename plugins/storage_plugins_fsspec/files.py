@@ -140,13 +140,27 @@ class FsspecFiles(FileOperations):
             else:
                 parts = (path.split("/") for path in host.below(versions))
                 names |= {part[0] for part in parts if part[2:] == [_RECORD] and _NAME.fullmatch(part[1])}
-        return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
+        hidden = not prefix.startswith(".")
+        return [name for name in names if name.startswith(prefix) and not (hidden and name.startswith("."))]
 
     def discard(self, key: str) -> None:
         """Remove a key's folder of versions, and a file put there by hand."""
         with self._hosts.lease(f"remove {key}") as host:
             for path in (_path(host, _VERSIONS, key), _path(host, key)):
                 host.discard(path)
+
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove a version's folder, and a file put there by hand that has the same bytes."""
+        with self._hosts.lease(f"remove {key}") as host:
+            path, version = self._find(host, key, version_id)
+            plain = _path(host, key)
+            if version.version_id is None:
+                host.discard(plain)
+                return
+            host.discard(path.rpartition("/")[0])
+            info = host.info(plain)
+            if info is not None and int(info["size"]) == version.size and _sha256(host, plain, info) == version.sha256:
+                host.discard(plain)
 
     # finding
 
@@ -195,10 +209,7 @@ class FsspecFiles(FileOperations):
         size = int(info["size"])
         sha256 = str(record.get("sha256") or "")
         if not _SHA256.fullmatch(sha256):  # its record was lost or changed
-            digest = hashlib.sha256()
-            for block in host.read(data, 0, size):
-                digest.update(block)
-            sha256 = digest.hexdigest()
+            sha256 = _sha256(host, data, info)
         return Version.described(
             record,
             version_id=_version_id(folder, sha256),
@@ -310,6 +321,13 @@ def _data_name(key: str) -> str:
 
 def _data(host: Host, key: str, folder: _Folder) -> str:
     return _path(host, _VERSIONS, key, folder.name, _data_name(key))
+
+
+def _sha256(host: Host, path: str, info: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for block in host.read(path, 0, int(info["size"])):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _version_id(folder: _Folder, sha256: str) -> str:

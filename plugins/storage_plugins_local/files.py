@@ -135,8 +135,9 @@ class LocalFiles(FileOperations):
         """Return the names of all files with a version, and of those put there by hand."""
         with disk_errors(f"list {self.root}"):
             names = {path.name for path in _entries(self.root) if path.is_file()}
-            names |= {path.name for path in _entries(self.root / ".versions") if self._numbers(path.name)}
-        return [name for name in names if name.startswith(prefix) and not name.startswith(".")]
+            names |= {path.name for path in _entries(self.root / ".versions") if self._has_version(path.name)}
+        hidden = not prefix.startswith(".")
+        return [name for name in names if name.startswith(prefix) and not (hidden and name.startswith("."))]
 
     def discard(self, key: str) -> None:
         """Remove a key's folder of versions, and what is shown of it; the folder vanishes from sight at once."""
@@ -147,6 +148,24 @@ class LocalFiles(FileOperations):
             (self.root / key).unlink(missing_ok=True)
             if unwanted.exists():
                 shutil.rmtree(unwanted)
+
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove a version's folder, after what is shown of it; the folder vanishes from sight at once."""
+        path, _, plain = self._find(key, version_id)
+        with disk_errors(f"remove {key} from {self.root}"):
+            numbers = self._numbers(key)
+            left = [number for number in numbers if self._data(key, number) != path]
+            if plain or not left or self._data(key, numbers[0]) == path:
+                (self.root / key).unlink(missing_ok=True)  # else it would be read as a file put there by hand
+            if plain:
+                return
+            if left:
+                self._show(key, left[0])
+            unwanted = temporary_name(self.root)
+            path.parent.rename(unwanted)
+            shutil.rmtree(unwanted)
+            with contextlib.suppress(OSError):
+                self._versions_folder(key).rmdir()  # where it is empty now
 
     def free_space(self) -> int:
         """Ask the filesystem that the folder is on, or will be."""
@@ -220,6 +239,13 @@ class LocalFiles(FileOperations):
         """Return the numbers of all versions, newest first; a folder without its data is not one."""
         names = (path.name for path in _entries(self._versions_folder(key)) if _NUMBER.fullmatch(path.name))
         return sorted((n for n in map(int, names) if self._data(key, n).is_file()), reverse=True)
+
+    def _has_version(self, key: str) -> bool:
+        """Whether a key has a version, or a folder that this user may not look into."""
+        try:
+            return bool(self._numbers(key))
+        except PermissionError:
+            return True
 
     @staticmethod
     def _data_name(key: str) -> str:

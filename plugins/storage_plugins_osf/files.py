@@ -15,6 +15,7 @@ from storage_plugins import (
     Content,
     FileOperations,
     IntegrityError,
+    NotSupported,
     Source,
     StoreUnavailable,
     Version,
@@ -171,7 +172,8 @@ class OsfFiles(FileOperations):
     def keys(self, prefix: str = "") -> Iterable[str]:
         """Return the files directly in the folder; the files host lists them all at once."""
         names = (entry.key for entry in self._tree.look().children(self._tree.folder) or [] if not entry.is_folder)
-        return [name for name in dict.fromkeys(names) if name.startswith(prefix) and not name.startswith(".")]
+        hidden = not prefix.startswith(".")
+        return [key for key in dict.fromkeys(names) if key.startswith(prefix) and not (hidden and key.startswith("."))]
 
     def discard(self, key: str) -> None:
         """Delete the file with all its versions, and the folder of its records."""
@@ -185,11 +187,28 @@ class OsfFiles(FileOperations):
         self._tree.ids.files.pop(key, None)
         self._records.discard(look, key)
 
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Delete a file whose only version it is: OSF deletes no single versions."""
+        versions = list(self.versions(key))
+        if version_id is not None and version_id not in [version.version_id for version in versions]:
+            raise AssemblyNotFound(f"There is no {key}, version {version_id}, in {self.address}")
+        if len(versions) > 1:
+            raise NotSupported(
+                f"OSF cannot delete version {version_id} of {key} alone: the file has {len(versions)} versions",
+                hint="Copy the other versions to another project with mirror; then somebody with write access can "
+                "delete the file at osf.io.",
+            )
+        self.discard(key)
+
     def free_space(self) -> int | None:
         """Return 0 for a project over its quota; otherwise OSF does not report the limit."""
         if self._connection.registration:
             return 0
         return None if self._project.over_quota() is None else 0
+
+    def doi(self) -> str | None:
+        """Return the DOI of the project or registration."""
+        return self._project.doi()
 
     def _read_newest(self, look: Look, key: str, start: int, stop: int | None, if_match: str | None) -> Content:
         row = self._rows.newest(look, key)

@@ -66,6 +66,13 @@ class Project:
             "and everything else in it, such as its wiki. Components keep their own visibility."
         )
 
+    def doi(self) -> str | None:
+        """Return the DOI of the project or registration, None if it has none."""
+        found = self._connection.project("identifiers/").get("data")
+        rows = [at(row, "attributes") for row in found] if isinstance(found, list) else []
+        values = [at(row, "value") for row in rows if at(row, "category") == "doi"]
+        return next((value for value in values if isinstance(value, str)), None)
+
     def refuse_too_large(self, key: str, size: int) -> None:
         """Refuse, before anything is sent, a file that OSF cannot take, or a larger one if the project is full.
 

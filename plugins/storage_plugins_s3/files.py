@@ -140,13 +140,12 @@ class S3Files(FileOperations):
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Sign a link to one version. Nothing is requested."""
-        if seconds > _LONGEST_LINK:
-            raise NotSupported(
-                f"A link to an S3 object is valid for at most 7 days, and {seconds / 86400:g} days were asked for",
-                hint="Ask for 7d or less.",
-            )
         parameters = {"Key": self._key(key), **({"VersionId": version_id} if version_id is not None else {})}
         return self._bucket.link(key, parameters, seconds)
+
+    def longest_link(self) -> int:
+        """Return the limit of signatures of version 4: seven days."""
+        return _LONGEST_LINK
 
     def discard(self, key: str) -> None:
         """Delete every version and delete marker of the object by its id, and its records."""
@@ -157,6 +156,17 @@ class S3Files(FileOperations):
             for entry in self._bucket.versions(record):
                 query = {"versionId": entry.version_id} if entry.version_id else {}
                 self._bucket.ask(key, "DELETE", record, query=query, expected=(200, 204))
+
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Delete one version of the object by its id, and its record."""
+        query = {"versionId": version_id} if version_id else {}
+        self._bucket.ask(key, "DELETE", self._key(key), query=query, expected=(200, 204))
+        for name in listing.record_objects(self._bucket, self._settings.folder, key):
+            record = records.parse(name.removeprefix(self._settings.folder))
+            if record is not None and record.version_id == (version_id or "null"):
+                for entry in self._bucket.versions(name):
+                    query = {"versionId": entry.version_id} if entry.version_id else {}
+                    self._bucket.ask(key, "DELETE", name, query=query, expected=(200, 204))
 
     def read(
         self,

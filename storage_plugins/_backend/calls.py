@@ -13,6 +13,7 @@ from ..protocol import Version
 from .deadline import Deadline, within
 from .discovery import title_by_package
 from .hints import ANSWER, see
+from .offline import refuse_if_offline
 from .operations import FileOperations
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Calls:
         self.timeout = timeout
 
     def _once(self, operation: str, call: Callable[[], T], *kinds: type | None) -> T:
+        refuse_if_offline(self.files.address)
         answer = within(Deadline(self.timeout), f"{operation} in {self.files.address}", call)
         return self._checked(operation, answer, *kinds)
 
@@ -60,6 +62,7 @@ class Calls:
 
     def _repeated(self, operation: str, call: Callable[[], T], deadline: Deadline) -> T:
         """Return what ``call``, which changes nothing, returns; repeat it while the store is out of reach."""
+        refuse_if_offline(self.files.address)
         what = f"{operation} in {self.files.address}"
         for attempt in range(1, ATTEMPTS):
             try:

@@ -73,10 +73,10 @@ class Deadline:
         self._end = max(self._end, time.monotonic() + self.seconds + self._unsent / _SLOWEST_SENT)
 
 
-class _Worker:
+class Worker:
     """A daemon thread that does one job after the other."""
 
-    idle: ClassVar[deque[_Worker]] = deque()
+    idle: ClassVar[deque[Worker]] = deque()
 
     def __init__(self) -> None:
         self._wake = threading.Semaphore(0)
@@ -103,7 +103,7 @@ class _Worker:
 
 
 if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
-    os.register_at_fork(after_in_child=_Worker.idle.clear)
+    os.register_at_fork(after_in_child=Worker.idle.clear)
 
 
 def within(deadline: Deadline, what: str, call: Callable[[], T]) -> T:
@@ -124,7 +124,7 @@ def within(deadline: Deadline, what: str, call: Callable[[], T]) -> T:
         finally:
             done.set()
 
-    _Worker.do(job)
+    Worker.do(job)
     try:
         while not done.wait(deadline.left()):
             if not deadline.left():
@@ -173,7 +173,7 @@ class Incoming:
         self._answer: Content | None = None
         self._error: BaseException | None = None
         context = contextvars.copy_context()
-        _Worker.do(lambda: context.run(self._receive, read))
+        Worker.do(lambda: context.run(self._receive, read))
 
     def __enter__(self) -> Incoming:
         try:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
-from ..errors import AlreadyExists, IntegrityError, StorageError, StoreUnavailable
+from ..errors import AlreadyExists, IntegrityError, PluginError, StorageError, StoreUnavailable
 from ..protocol import Version
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
 from .discovery import is_understood
+from .offline import refuse_if_offline
 from .operations import Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
 _ANY = Pin()
+_DOI = re.compile(r"10\.[0-9]{4,9}/[!-~]{1,200}")
 
 
 class Sink(Protocol):
@@ -113,6 +116,13 @@ class Host(Calls):
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where it is unknown."""
         return self._safe("free_space", self.files.free_space, int, None)
+
+    def doi(self) -> str | None:
+        """Return the DOI of the location, None where it has none."""
+        doi = self._safe("doi", self.files.doi, str, None)
+        if doi is not None and not _DOI.fullmatch(doi):
+            raise self._wrong("doi", "a DOI such as 10.17605/OSF.IO/ABC12", got=repr(doi))
+        return doi
 
     # looking
 
@@ -228,6 +238,7 @@ class Host(Calls):
         wanted: Callable[[Version], bool],
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
+        refuse_if_offline(self.files.address)
         deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
         digesting, md5 = Digesting(), None
         version: Version | None = None
@@ -310,6 +321,7 @@ class Host(Calls):
         seen: Version | None,
         write: Callable[[Source], str | None],
     ) -> str | None:
+        refuse_if_offline(self.files.address)
         deadline = Deadline(self.timeout)
 
         def progress(count: int) -> None:
@@ -346,6 +358,18 @@ class Host(Calls):
         """Delete ``key`` with all its versions."""
         self._once("discard", lambda: self.files.discard(key), None)
 
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove one version's bytes for good, and look that it is gone and all others are there."""
+        before = {(version.version_id, version.sha256) for version in self.versions(key)}
+        self._once("remove", lambda: self.files.remove(key, version_id), None)
+        after = {(version.version_id, version.sha256) for version in self.versions(key)}
+        if version_id in {left for left, _ in after}:
+            raise StoreUnavailable(f"{self.address} still has {key}, version {version_id}, after it was removed")
+        lost = [lost for lost, _ in before - after if lost != version_id]
+        if lost:
+            also = ", ".join(map(str, lost))
+            raise PluginError(f"Removing version {version_id} of {key} from {self.address} also removed {also}")
+
     # who may read
 
     def anonymous(self) -> Host | None:
@@ -376,6 +400,10 @@ class Host(Calls):
     def describe_place(self) -> str:
         """Return in words what `publish_place` would make public."""
         return self._safe("describe_place", self.files.describe_place, str)
+
+    def longest_link(self) -> int | None:
+        """Return for how many seconds a link can be valid, None where there is no limit."""
+        return self._safe("longest_link", self.files.longest_link, int, None)
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
         """Return a link to one version that expires."""

@@ -260,12 +260,12 @@ class FileOperations(abc.ABC):
         return f"everything in {self.address}"
 
     def share(self, key: str, version_id: str | None, seconds: int) -> str:
-        """Return a web address from which anyone can download one version for so many seconds.
-
-        Raises:
-            ValueError: the host's links cannot be valid for so long.
-        """
+        """Return a web address from which anyone can download one version for so many seconds."""
         raise NotSupported(f"{self.address} has no links that expire")
+
+    def longest_link(self) -> int | None:
+        """Return for how many seconds a link of `share` can be valid; None where there is no limit."""
+        return None
 
     def discard(self, key: str) -> None:
         """Delete ``key``, with all its versions and their records; do nothing if there is none.
@@ -278,8 +278,28 @@ class FileOperations(abc.ABC):
         """
         raise NotSupported(f"Files in {self.address} cannot be deleted by this package")
 
+    def remove(self, key: str, version_id: str | None) -> None:
+        """Remove one version's bytes and its record for good, and nothing else. None: the only one.
+
+        Called by `Store.withdraw`, after a person confirmed it. The core looks afterwards that this version, and no
+        other one, is gone.
+
+        Raises:
+            AssemblyNotFound: no such version.
+            AccessDenied: these credentials may not.
+            NotSupported: the host cannot do it; the hint says what a person must do.
+        """
+        raise NotSupported(
+            f"Single versions in {self.address} cannot be removed by this package",
+            hint="Ask the owner of the store to remove it with the host's own tools.",
+        )
+
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where the host does not report it."""
+        return None
+
+    def doi(self) -> str | None:
+        """Return the DOI of the location, ``10.…``; None where it has none. For citations."""
         return None
 
     def local_file(self, key: str, version_id: str | None = None) -> tuple[Path, Version] | None:

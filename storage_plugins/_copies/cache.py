@@ -247,6 +247,16 @@ class Cache:
 
     # where this user's files are
 
+    def private_folder(self, name: str) -> Path:
+        """Return a folder for this user's own notes, made if it is not there.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folder = self._made(private=True) / name
+        _make_folder(folder, 0o700)
+        return folder
+
     def written_to(self) -> list[Path]:
         """Return the folders in which files of this user are stored."""
         return list(dict.fromkeys((self._home(private=True), self._home(private=False))))

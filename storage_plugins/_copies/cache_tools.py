@@ -98,6 +98,12 @@ def clear(cache: Cache) -> list[CacheEntry]:
     return _remove(cache, entries(cache))
 
 
+def drop(cache: Cache, sha256: str) -> list[CacheEntry]:
+    """Remove one content, and what was unpacked from it; return what was removed."""
+    unwanted = [entry for entry in entries(cache) if entry.sha256 == sha256]
+    return _remove(cache, unwanted) if unwanted else []
+
+
 def _entry(folder: Path) -> Iterator[CacheEntry]:
     """Yield the entry of a folder, unless it disappears meanwhile or is empty."""
     with contextlib.suppress(FileNotFoundError):

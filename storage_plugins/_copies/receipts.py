@@ -7,6 +7,8 @@ number of writers, and two branches of a repository, need no lock and no merge.
 ``<key>/<sha1[:16]>@<location>.pin.yaml`` is a pin that was found in source code: a sha1, and the names used there.
 It has no sha256, no size and no date, so it is not a receipt; see docs/decisions/009.
 
+``<key>/<sha256[:16]>.withdrawn.yaml`` says that a version was withdrawn, when, by whom and why. Its receipts stay.
+
 Receipts may come from other people, with a repository. Links are not followed, and files are small.
 """
 
@@ -22,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._records import Withdrawal
 from ..atomic import atomic_file, disk_errors, read_small, sweep
 from ..protocol import Receipt, date_from
 
@@ -29,6 +32,7 @@ _log = logging.getLogger(__name__)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIN = ".pin.yaml"
+_WITHDRAWN = ".withdrawn.yaml"
 _PLAIN = r"[A-Za-z0-9/._+?#=&%,@~-]+"
 _LINE = re.compile(rf"([a-z][a-z0-9_]*): (?:'([ -&(-\[\]-~]*)'|([A-Za-z0-9/](?:{_PLAIN})?(?::{_PLAIN})*))")
 
@@ -106,6 +110,24 @@ class Receipts:
             _write_once(path, {field: value for field, value in pin.to_dict().items() if value is not None})
         return True
 
+    def withdraw(self, withdrawal: Withdrawal) -> None:
+        """Note that a version was withdrawn, beside its receipts. Failing to is a warning."""
+        if self.folder is None:
+            return
+        try:
+            path = self._made(withdrawal.key) / f"{withdrawal.sha256[:16]}{_WITHDRAWN}"
+            values = {field: value for field, value in withdrawal.to_dict().items() if value is not None}
+            _write_once(path, {field: str(value) for field, value in values.items()})
+        except OSError as error:
+            _log.warning("%s was withdrawn, but that could not be noted in %s (%s)", withdrawal.key, self.folder, error)
+
+    def withdrawn(self, key: str) -> list[Withdrawal]:
+        """Return which versions of ``key`` were withdrawn."""
+        if self.folder is None:
+            return []
+        values = [_read(path) for path in _files(self.folder / key, _WITHDRAWN)]
+        return [Withdrawal.read(value) for value in values if value is not None]
+
     def path_of(self, pin: ImportedPin) -> Path | None:
         """Return where an imported pin is saved, whether or not it exists; None if nothing is saved."""
         if self.folder is None:
@@ -118,7 +140,7 @@ class Receipts:
         """Return the imported pins of ``key``, in no meaningful order: they have no dates."""
         if self.folder is None:
             return []
-        values = [_read(path) for path in _files(self.folder / key, pins=True)]
+        values = [_read(path) for path in _files(self.folder / key, _PIN)]
         return [ImportedPin(**value) for value in values if value is not None]
 
     def known(self, key: str) -> list[Receipt | ImportedPin]:
@@ -147,13 +169,21 @@ class Receipts:
             return []
         return pins
 
+    def all_keys(self) -> list[str]:
+        """Return the keys that have receipts or imported pins, sorted."""
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        with disk_errors(f"list {self.folder}"):
+            names = [path.name for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        return sorted(name for name in names if not name.startswith("."))
+
     def of(self, key: str) -> list[Receipt]:
         """Return a receipt for every copy of every version of ``key``, the newest first."""
         if self.folder is None:
             return []
         versions: dict[str, dict[str, Any]] = {}
         copies: list[dict[str, Any]] = []
-        for path in _files(self.folder / key, pins=False):
+        for path in _files(self.folder / key, None):
             values = _read(path)
             if values is None:
                 continue
@@ -188,12 +218,14 @@ def _write_once(path: Path, values: dict[str, Any]) -> None:
         pass  # another process wrote the same receipt first
 
 
-def _files(folder: Path, *, pins: bool) -> list[Path]:
-    """Return the files of receipts, or of imported pins, in a key's folder; none if that folder is a link."""
+def _files(folder: Path, ending: str | None) -> list[Path]:
+    """Return the files with that ending in a key's folder, None: of receipts; none if that folder is a link."""
     if folder.is_symlink():
         _log.warning("Passing over %s: it is a link, and receipts are not read through links", folder)
         return []
-    found = [path for path in folder.glob("*.yaml") if path.name.endswith(_PIN) == pins]
+    paths = folder.glob("*.yaml")
+    kinds = {path: next((kind for kind in (_PIN, _WITHDRAWN) if path.name.endswith(kind)), None) for path in paths}
+    found = [path for path, kind in kinds.items() if kind == ending]
     return sorted(found, key=lambda path: path.name)
 
 
@@ -205,6 +237,10 @@ def _read(path: Path, *, missing_ok: bool = False) -> dict[str, Any] | None:
         values = _parsed(read_small(path).decode("utf-8"))
         if path.name.endswith(_PIN):
             return _checked_pin(values, path)
+        if path.name.endswith(_WITHDRAWN):
+            if Withdrawal.read(values).key != path.parent.name:
+                raise ValueError("it is about another file")
+            return values
         if not _SHA256.fullmatch(values["sha256"]):
             raise ValueError("it has no sha256")
         if "@" in path.name:

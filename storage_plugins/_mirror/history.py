@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,10 @@ from typing import NamedTuple
 
 from .._backend.operations import Source
 from .._identifiers import check_file_name
-from .._records import Digests
+from .._records import Digests, Withdrawal
 from .._store.file_store import FileStore
 from .._store.upload import refuse_other_name
+from .._store.withdrawn import merged, withdrawn_from, write_tombstone
 from ..atomic import disk_errors
 from ..errors import AssemblyNotFound, IntegrityError, NotSupported
 from ..protocol import Receipt, Version, record
@@ -52,6 +54,7 @@ class HistoryCopy:
         append: whether to put what the target lacks after versions of its own.
         versioned: whether the target keeps versions.
         stop: ends the copying, at the next block of bytes, when it is set.
+        withdrawn: whether versions were withdrawn from the source.
 
     Attributes:
         copied: versions that were sent.
@@ -69,11 +72,13 @@ class HistoryCopy:
         append: bool,
         versioned: bool,
         stop: threading.Event,
+        withdrawn: bool = False,
     ) -> None:
         self.source, self.target, self.key = source, target, key
         self.copied = self.there = self.sent = 0
         self.note: str | None = None
         self._append, self._versioned, self._stop = append, versioned, stop
+        self._withdrawn = withdrawn
         self._receipts: dict[tuple[str, str | None], Receipt] = {}
 
     def run(self) -> None:
@@ -91,10 +96,14 @@ class HistoryCopy:
             for store in (self.target, self.source)
             for receipt in store.receipts.of(self.key)
         }
+        gone = withdrawn_from(self.source.host, self.key) if self._withdrawn else []
         originals = self._oldest_first(self.source)
+        if gone and not originals:
+            self._carry_tombstone(gone, [])
+            return
         if not originals:
             raise AssemblyNotFound(f"There is no {self.key} in {self.source.address}")
-        held = self._held()
+        held = self._without_withdrawn(self._held(), gone)
         if not self._versioned:
             self._refuse_several(originals)
         copies: list[_Copy] = []
@@ -121,7 +130,31 @@ class HistoryCopy:
             if not self._append:
                 raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
             self.note = "all was there; the newest version is one of its own"
+        if gone:
+            self._carry_tombstone(gone, copies)
         self._write_receipts(copies)
+
+    def _without_withdrawn(self, held: list[_Held], gone: Sequence[Withdrawal]) -> list[_Held]:
+        """Leave out what was withdrawn from the source; a mirror deletes nothing, so a person must."""
+        hashes = {one.sha256 for one in gone}
+        left = [version for version in held if version.sha256 in hashes]
+        if left:
+            names = ", ".join(str(version.version.version_id) for version in left)
+            self.note = f"withdrawn from {self.source.address}, and still here: version {names}; withdraw it here, too"
+        return [version for version in held if version not in left]
+
+    def _carry_tombstone(self, gone: Sequence[Withdrawal], copies: Sequence[_Copy]) -> None:
+        """Let the target say, too, which versions were withdrawn from the source."""
+        there = withdrawn_from(self.target.host, self.key)
+        known = {one.sha256 for one in there}
+        names = {copy.original.version_id: copy.version_id for copy in copies}
+        new = [
+            dataclasses.replace(one, address=self.target.address, older=names.get(one.older))
+            for one in gone
+            if one.sha256 not in known
+        ]
+        if new:
+            write_tombstone(self.target.parts, self.key, merged(new, there))
 
     def _place(self, held: Sequence[_Held], position: int, sha256: str) -> int | None:
         """Return where the target has these bytes, in order after what is accounted for; None: they lack."""

@@ -18,7 +18,9 @@ from .._store.file_store import FileStore
 from .._store.open import open_store
 from .._store.store import Store
 from .._store.upload import visible_as_asked
-from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
+from .._store.withdrawn import keys_with_tombstones
+from .._visible import error_in_words, html_table, visible
+from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
 from .history import AnotherHistory, HistoryCopy, Stopped
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Mirrored:
     reason: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class MirrorReport:
     """What a mirror did.
 
@@ -89,6 +91,21 @@ class MirrorReport:
     def bytes_sent(self) -> int:
         """Bytes of all versions sent."""
         return sum(file.bytes_sent for file in self.files)
+
+    def __repr__(self) -> str:
+        return visible(f"<storage_plugins mirror: {self._summary()}>", one_line=True)
+
+    def _repr_html_(self) -> str:
+        rows = [[file.key, file.outcome, file.reason or ""] for file in (*self.failed, *self.left_alone)]
+        return html_table(f"Mirror: {self._summary()}", ["file", "outcome", "reason"], rows)
+
+    def _summary(self) -> str:
+        counts = [f"{len(self.copied)} copied", f"{len(self.there)} there already"]
+        counts += [f"{len(files)} {title}" for title, files in self._wrong() if files]
+        return f"{self.source} to {self.target}, {', '.join(counts)}, {self.bytes_sent} bytes sent"
+
+    def _wrong(self) -> list[tuple[str, tuple[Mirrored, ...]]]:
+        return [("left alone", self.left_alone), ("failed", self.failed)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -142,6 +159,8 @@ def mirror(
         raise NotSupported(f"{origin.name!r} and {place.name!r} are one place, {place.address}: nothing to mirror")
     keys, missing = _wanted(origin, [identifiers] if isinstance(identifiers, str) else identifiers)
     work = _Work(origin, place, append)
+    if identifiers is None:
+        keys |= work.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
@@ -165,12 +184,19 @@ class _Work:
         with target.explained():
             visible_as_asked(target.parts, f"all of {source.address}")
             self.versioned = target.host.keeps_versions()
+        self.withdrawn = set(keys_with_tombstones(source.host))
         self._names = _Names(_listed(target) or [])
 
     def copy(self, key: str) -> Mirrored:
         """Copy one file and tell what became of it."""
         history = HistoryCopy(
-            self.source, self.target, key, append=self.append, versioned=self.versioned, stop=self.stop
+            self.source,
+            self.target,
+            key,
+            append=self.append,
+            versioned=self.versioned,
+            stop=self.stop,
+            withdrawn=key in self.withdrawn,
         )
         try:
             self._names.claim(key, self.target.address)
@@ -254,5 +280,4 @@ def _listed(store: FileStore, *, needed: bool = False) -> list[str] | None:
 
 
 def _failed(key: str, error: Exception) -> Mirrored:
-    told = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
-    return Mirrored(key=key, outcome="failed", reason=told)
+    return Mirrored(key=key, outcome="failed", reason=error_in_words(error))

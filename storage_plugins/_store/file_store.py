@@ -16,12 +16,14 @@ from .._backend.operations import FileOperations
 from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
-from .._records import Cached, Pin
+from .._records import Cached, Digests, Pin
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
+from .cite import Citation, cite
+from .copies import saying_where_copies_are
 from .load import Loader
 from .parts import Parts
-from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
+from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
 from .store import Store, UploadOptions
 from .upload import upload_assembly, upload_file
@@ -29,6 +31,7 @@ from .upload import upload_assembly, upload_file
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
 
@@ -91,6 +94,15 @@ class FileStore(Store):
         entry = dataclasses.replace(self._entry, receipts=None, implicit=None)
         return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
 
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return itself."""
+        return [self]
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        from .._audit.withdraw import withdraw
+
+        return withdraw(self, identifier, pin, reason=reason, confirm=confirm, all_copies=all_copies)
+
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; see `Store.promises`."""
         host = self.host
@@ -133,7 +145,8 @@ class FileStore(Store):
         if isinstance(identifier, Receipt):
             return identifier.key, self._fetch(identifier, pin)
         key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
-        with self.explained():
+        usual = key == assembly_key(identifier, self.settings.assembly_prefix)
+        with self.explained(), saying_where_copies_are(self, identifier if usual else key, key, pin):
             return key, Loader(self.parts).fetch(key, pin, identifier)
 
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
@@ -144,7 +157,7 @@ class FileStore(Store):
             version_id = name.version_id if name.address == self.address else None
             pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
             name = name.key
-        with self.explained():
+        with self.explained(), saying_where_copies_are(self, name, name, pin):
             return Loader(self.parts).fetch(check_file_name(name), pin)
 
     # looking
@@ -154,7 +167,7 @@ class FileStore(Store):
 
     def _key_and_versions(self, name: str, assembly_prefix: str | None) -> tuple[str, list[Version]]:
         """Return the key that a name means, and its versions."""
-        host, keys = self.host, self._keys_of(name, assembly_prefix)
+        host, keys = self.host, self.keys_of(name, assembly_prefix)
         with self.explained():
             for key in keys:
                 versions = host.versions(key)
@@ -165,7 +178,7 @@ class FileStore(Store):
                     return key, found
         return keys[0], []
 
-    def _keys_of(self, name: str, assembly_prefix: str | None) -> list[str]:
+    def keys_of(self, name: str, assembly_prefix: str | None = None) -> list[str]:
         """Return the keys that a name may mean: an assembly's; else another file's, unless a prefix is given."""
         key = assembly_key(name, self.parts.prefix(assembly_prefix))
         return [key] if assembly_prefix is not None or name.endswith(".") else [key, name]
@@ -197,6 +210,48 @@ class FileStore(Store):
     def all_keys(self, prefix: str) -> list[str]:
         """Return the keys of all files for users that begin with ``prefix``."""
         return [key for key in self.host.keys(prefix) if not key.startswith(".")]
+
+    # citing
+
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        if isinstance(identifier, Receipt):
+            citation = super()._cite(identifier, pin, authors)
+        else:
+            citation = cite(self._receipt_of(identifier, pin), authors=authors, contact=self.settings.contact)
+        doi = self._doi() if citation.receipt.address == self.address else None
+        return dataclasses.replace(citation, doi=doi)
+
+    def _doi(self) -> str | None:
+        """Return the location's DOI; None where it has none, or cannot be asked."""
+        try:
+            return self.host.doi()
+        except StorageError as error:
+            _log.warning("Whether %s has a DOI cannot be seen: %s", self.address, error.message)
+            return None
+
+    def _receipt_of(self, name: str, pin: Pin) -> Receipt:
+        """Return the receipt of one version here: the one that is written, else one made from what the host says."""
+
+        def fits(one: Receipt | Version) -> bool:
+            return pin.fits(one) and (pin.by_hash or pin.version_id in (None, one.version_id))
+
+        keys = self.keys_of(name, pin.assembly_prefix)
+        for key in keys:
+            for receipt in self.receipts.of(key):
+                if receipt.address == self.address and receipt.identifier in (name, key) and fits(receipt):
+                    return receipt
+        with self.explained():
+            for key in keys:
+                for version in self.host.versions(key):
+                    if version.digests and version.answers_to(name) and fits(version):
+                        return self._described(key, name, version, version.digests)
+            key, version_id, cached = self.one_version(name, pin)
+            versions = [one for one in self.host.versions(key) if one.version_id == version_id]
+        return self._described(key, name, versions[0] if versions else Version(version_id=version_id), cached.digests)
+
+    def _described(self, key: str, name: str, version: Version, digests: Digests) -> Receipt:
+        created = version.created or datetime.now(UTC)
+        return self.parts.receipt(key, name, version.version_id, digests, version.content_digest, created)
 
     # who may read
 
@@ -230,13 +285,14 @@ class FileStore(Store):
 
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         with self.explained():
+            check_link_lasts(self.host, seconds)  # before the file is read
             key, version_id, cached = self.one_version(identifier, pin)
             return f"{self.host.share(key, version_id, seconds)}#sha256={cached.digests.sha256}"
 
     def one_version(self, identifier: str, pin: Pin) -> tuple[str, str | None, Cached]:
         """Return the key of one version, its id, and its verified file: the newest, if the pin names none."""
         missing: list[StorageError] = []
-        for key in self._keys_of(identifier, pin.assembly_prefix):
+        for key in self.keys_of(identifier, pin.assembly_prefix):
             try:
                 return key, *self._own_version(key, identifier, pin)
             except (AssemblyNotFound, AccessDenied) as error:

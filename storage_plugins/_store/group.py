@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +15,9 @@ from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
 from .._records import Cached, Pin
-from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
+from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
+from .cite import Citation
 from .file_store import FileStore
 from .store import Store, UploadOptions
 
@@ -56,6 +57,10 @@ class Group(Store):
     def members(self) -> dict[str, bool]:
         """Return the names of its stores, and whether uploads go there."""
         return {name: name == self._write for name in filter(None, [*self._names, self._write])}
+
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return its members."""
+        return [self._member(name) for name in self.members()]
 
     def promises(self) -> str:
         """Return what the store that uploads go to does with a name that is uploaded again."""
@@ -111,6 +116,18 @@ class Group(Store):
         """Return a link from the first member that has it."""
         return self._first(lambda member: member._share(identifier, pin, seconds))
 
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        """Return the citation of the first member that has that version; without a pin, of the newest."""
+        if isinstance(identifier, Receipt):
+            return super()._cite(identifier, pin, authors)
+        return self._found(
+            lambda member, pin: member._cite(identifier, pin, authors),
+            lambda member: next(iter(member._versions(identifier, self._prefix(pin))), None),
+            assembly_key(identifier, self._prefix(pin)),
+            identifier,
+            pin,
+        )
+
     # loading
 
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
@@ -162,6 +179,8 @@ class Group(Store):
         for name in names or self._names:
             try:
                 return attempt(self._member(name))
+            except AssemblyWithdrawn:
+                raise  # a copy that another member still has is not meant to be loaded
             except StorageError as error:
                 _log.info("Store %r of the group %r: %s", name, self.name, error.message)
                 errors.append(error)

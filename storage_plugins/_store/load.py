@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from .._backend.host import Host
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
-from .._records import Cached, Digests, Pin
+from .._records import Cached, Digests, Pin, Withdrawal
 from ..atomic import disk_errors
 from ..errors import (
     AccessDenied,
     AssemblyNotFound,
+    AssemblyWithdrawn,
     IntegrityError,
     InvalidPin,
     NotSupported,
@@ -29,6 +30,7 @@ from ..errors import (
 from ..protocol import Receipt, Version
 from .parts import Parts
 from .replaced import replaced_key, replaced_versions
+from .withdrawn import meant, refuse, withdrawn_from
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
@@ -70,15 +72,24 @@ class Loader:
         An imported pin counts as a receipt that has a sha1 and no date; see `Receipts.latest`.
 
         Raises:
-            AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
+            AssemblyWithdrawn, AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
         """
-        if pin.by_hash:
-            return self._by_hash(key, pin)
-        if pin.version_id:
-            found = self._by_version(key, pin.version_id)
-            if found is not None:
-                return found
-        return self._unpinned(key, identifier, pin.newest)
+        self._refuse_withdrawn(key, pin, identifier)
+        try:
+            if pin.by_hash:
+                return self._by_hash(key, pin)
+            if pin.version_id:
+                found = self._by_version(key, pin.version_id)
+                if found is not None:
+                    return found
+            return self._unpinned(key, identifier, pin.newest)
+        except AssemblyWithdrawn:
+            raise
+        except AssemblyNotFound:
+            withdrawn = meant(self._withdrawals(key), pin)
+            if withdrawn is not None:
+                raise refuse(self._cache, withdrawn) from None
+            raise
 
     def own(self, key: str, version_id: str | None) -> Cached:
         """Return this store's own version of that id, whatever has the id elsewhere. None: its newest."""
@@ -89,6 +100,35 @@ class Loader:
         self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
         return found
+
+    # withdrawn versions
+
+    def _refuse_withdrawn(self, key: str, pin: Pin, identifier: str | None) -> None:
+        """Refuse what was withdrawn by the receipts. Nothing is asked."""
+        withdrawals = self._receipts.withdrawn(key)
+        if not withdrawals or pin.newest or (pin.version_id == "null" and not pin.by_hash):
+            return
+        if pin.names_version:
+            withdrawn = meant(withdrawals, pin)
+            receipts = self._receipts.of(key) if withdrawn is not None and not pin.by_hash else []
+            if withdrawn is None or any(
+                receipt.version_id == pin.version_id and receipt.sha256 != withdrawn.sha256 for receipt in receipts
+            ):
+                return
+            raise refuse(self._cache, withdrawn)
+        of_hash = {withdrawal.sha256: withdrawal for withdrawal in withdrawals}
+        receipts = [one for one in self._receipts.latest(key, identifier) if isinstance(one, Receipt)]
+        if receipts and receipts[0].sha256 in of_hash:
+            older = next((receipt.version_id for receipt in receipts if receipt.sha256 not in of_hash), None)
+            raise refuse(self._cache, of_hash[receipts[0].sha256], older)
+
+    def _withdrawals(self, key: str) -> list[Withdrawal]:
+        """Return what the store says of versions that were withdrawn; nothing where it cannot be asked."""
+        try:
+            return withdrawn_from(self._host, key)
+        except StorageError as error:
+            _log.info("What was withdrawn of %s cannot be seen (%s)", self._parts.named(key), error.message)
+            return []
 
     # with a hash
 
@@ -152,6 +192,9 @@ class Loader:
         matching = [version for version in described if pin.fits(version)]
         yield from ((key, version.version_id) for version in matching[:_MOST_DOWNLOADS])
         yield from self._replaced(key, pin, sha256)
+        withdrawn = meant(self._withdrawals(key), pin)
+        if withdrawn is not None:  # no other version need be read
+            raise refuse(self._cache, withdrawn)
         rest = [version for version in versions if version not in described]
         if thorough:
             rest += [version for version in described if version not in matching]
@@ -241,6 +284,8 @@ class Loader:
             for entry in [*here[:1], *latest[:1]]:
                 try:
                     found = self._by_hash(key, Pin.of(entry), thorough=bool(here))
+                except AssemblyWithdrawn:
+                    raise
                 except (AssemblyNotFound, IntegrityError):
                     if here:
                         raise
@@ -288,6 +333,9 @@ class Loader:
                 )
             found, version = self._read(key, (key, mine.version_id))
         self._check_record(key, found, version)
+        for withdrawn in self._withdrawals(key):
+            if withdrawn.newest and withdrawn.older == version.version_id:  # else a newer one was uploaded since
+                raise refuse(self._cache, withdrawn, withdrawn.older)
         return found
 
     def _is_here(self, entry: Receipt | ImportedPin) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -12,6 +14,20 @@ from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._records import Digests
 from ..protocol import Receipt
+
+# set in the threads of `many`, and in those that they use: ends transfers at their next block
+STOP: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("STOP", default=None)
+
+
+class Stopped(BaseException):
+    """Ends a transfer that is no longer wanted; not an Exception, so that no client takes it for a failure."""
+
+
+def stop_if_asked() -> None:
+    """Raise Stopped if what this thread does is no longer wanted."""
+    stop = STOP.get()
+    if stop is not None and stop.is_set():
+        raise Stopped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +61,16 @@ class Parts:
         """Return a file's name with its store and address, for messages."""
         return f"{key} in store {self.name!r} ({self.host.address})"
 
-    def reporting(self, key: str) -> Callable[[int, int | None], None] | None:
-        """Return what is called with the bytes done of one file; None where nobody asked for progress."""
-        report = self.progress
-        return None if report is None else lambda done, size: report(key, done, size)
+    def reporting(self, key: str) -> Callable[[int, int | None], None]:
+        """Return what is called with the bytes done of one file. It ends the transfer if that is no longer wanted."""
+
+        def report(done: int, size: int | None) -> None:
+            stop_if_asked()
+            if self.progress is not None:
+                self.progress(key, done, size)
+
+        stop_if_asked()
+        return report
 
     def receipt(
         self,

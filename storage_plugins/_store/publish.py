@@ -14,6 +14,7 @@ from .._records import Digests
 from ..errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_WORDS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def seconds_of(expires: str | int | timedelta) -> int:
@@ -30,6 +31,24 @@ def seconds_of(expires: str | int | timedelta) -> int:
     if seconds < 1:
         raise ValueError(f"expires must be at least one second, got {expires!r}")
     return seconds
+
+
+def check_link_lasts(host: Host, seconds: int) -> None:
+    """Raise NotSupported if the host's links cannot be valid for so long."""
+    longest = host.longest_link()
+    if longest is not None and seconds > longest:
+        (most, unit), (asked, unit_asked) = _in_largest_unit(longest), _in_largest_unit(seconds)
+        raise NotSupported(
+            f"A link to a file in {host.address} is valid for at most {most} {_WORDS[unit]}, and "
+            f"{asked} {_WORDS[unit_asked]} were asked for",
+            hint=f"Ask for {most}{unit} or less.",
+        )
+
+
+def _in_largest_unit(seconds: int) -> tuple[int, str]:
+    """Return a time span as a whole number of the largest unit that gives one."""
+    unit = next(unit for unit in _WORDS if seconds % _UNITS[unit] == 0)
+    return seconds // _UNITS[unit], unit
 
 
 def publish(host: Host, key: str, version_id: str | None, digests: Digests) -> tuple[Host, str | None]:

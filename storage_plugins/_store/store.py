@@ -10,14 +10,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from .._backend.offline import refuse_if_offline
 from .._identifiers import check_identifier
+from .._progress import Bars
 from .._records import Cached, Pin
-from ..errors import NotSupported
+from .._visible import html_fields, visible
+from ..errors import ConfigError, NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
+from .cite import Citation, cite
+from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
 from .publish import seconds_of
 
 if TYPE_CHECKING:
@@ -25,8 +30,17 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from .._audit.report import VerifyReport
+    from .._audit.where import Whereabouts
+    from .._audit.withdraw import WithdrawReport
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+    from .file_store import FileStore
+    from .prefetch import PrefetchReport
+
+
+_LARGE = 8 << 20  # bytes from which on a file gets a progress bar
+Report = Callable[[str, int, int | None], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +65,16 @@ class Store:
         name: its name in ``storage.yaml``.
         address: the location, such as ``s3://bucket/prefix``.
         settings: its checked settings; shows no secrets.
-        progress: called with a file's name, bytes done and bytes in all (None: unknown) during transfers.
+        progress: True shows bars for large files, on a terminal or in a notebook. Or a function that is called
+            with a file's name, bytes done and bytes in all (None: unknown) during transfers.
     """
+
+    _at_once: ClassVar[int] = 4  # uploads or loads side by side; each has one file on disk, and connections
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings) -> None:
         self.name = entry.name
         self.settings = settings
-        self.progress: Callable[[str, int, int | None], None] | None = None
+        self._progress: Report | None = None
         self._entry = entry
 
     @property
@@ -65,8 +82,24 @@ class Store:
         """The location, such as ``s3://bucket/prefix``."""
         return f"{self._entry.backend}:{self.name}"
 
+    @property
+    def progress(self) -> Report | None:
+        """What is called during transfers; None: nothing."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, report: Report | bool | None) -> None:
+        if report is True:
+            self._progress = Bars(smallest=_LARGE, leave=True)
+        else:
+            self._progress = report or None
+
     def __repr__(self) -> str:
-        return f"<storage_plugins store {self.name!r}: {self.address}>"
+        return f"<storage_plugins store {self.name!r}: {visible(self.address, one_line=True)}>"
+
+    def _repr_html_(self) -> str:
+        fields = {"backend": self._entry.backend, "address": self.address, "contact": self.settings.contact}
+        return html_fields(f"Store {self.name}", {**fields, "configured in": self._entry.origin})
 
     def promises(self) -> str:
         """Ask the host what happens when an existing name is uploaded again; return the answer in words."""
@@ -136,6 +169,7 @@ class Store:
 
         Raises:
             AssemblyNotFound: no such identifier, version or hash.
+            AssemblyWithdrawn: the version was removed on purpose; says why.
             AccessDenied: private, or missing where the host does not show the difference.
             IntegrityError: the bytes are not those of the pin; names expected, got and where.
             InvalidPin: an invalid hash, or an ambiguous version id.
@@ -324,11 +358,316 @@ class Store:
             an address to send to somebody; ``storage_plugins.load(address)`` loads and verifies it.
 
         Raises:
-            ValueError: ``expires`` is not a time span, or longer than the host allows.
+            ValueError: ``expires`` is not a time span.
+            NotSupported: it is longer than the host allows, or the host has no such links. Nothing was read.
         """
         return self._share(
             identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), seconds_of(expires)
         )
+
+    def cite(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        authors: Sequence[str] | str = (),
+    ) -> Citation:
+        """Return how one version is cited: as a sentence, as BibTeX, as CITATION.cff, and as Python that loads it.
+
+        A receipt in the receipts folder is enough. Without one, the store is asked; if it has no record of the
+        hashes, the file is read.
+
+        Args:
+            identifier: its name, or the name of another file; or a receipt.
+            version_id, sha1, sha256: which version; None: the newest receipt, else the newest version.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            authors: their names, such as ``"Doe, Jane"``; a text is one name.
+
+        Raises:
+            AssemblyNotFound: no such identifier, version or hash.
+            and what `load` raises.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> print(store.cite("Lab2026.rates", authors="Doe, Jane"))  # doctest: +ELLIPSIS
+            Doe, Jane (20...). Lab2026.rates, version 1-... [data set]. ...
+        """
+        return self._cite(identifier, Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix), authors)
+
+    # many at once
+
+    def upload_many(
+        self,
+        assemblies: Mapping[str, xr.DataArray | str | os.PathLike[str]],
+        *,
+        assembly_prefix: str | None = None,
+        drop_attrs: Sequence[str] = (),
+        replace: bool | None = None,
+    ) -> ManyReport[Receipt]:
+        """Store several assemblies, or netCDF files, side by side.
+
+        One that fails does not stop the others; only if the store cannot be reached several times in a row, the
+        rest are not tried. What the store has already is not sent again, so run it again after an interruption.
+        ``progress`` is called from several threads.
+
+        Args:
+            assemblies: DataArrays, or paths of netCDF files, by identifier.
+            assembly_prefix, drop_attrs, replace: as in `upload`.
+
+        Returns:
+            a report; ``done`` has the receipts, by identifier.
+
+        Raises:
+            InvalidIdentifier, IdentifierCollision: a name cannot be used, or two would share a file. Nothing was sent.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> rates = xr.DataArray([1.5, 2.0], dims="neuroid")
+            >>> report = store.upload_many({"Lab2026.monkey1": rates, "Lab2026.monkey2": rates + 1, "Lab2026.m3": None})
+            >>> report
+            <storage_plugins report: 2 done, 1 failed>
+            >>> report.done["Lab2026.monkey2"].key
+            'assy_Lab2026_monkey2.nc'
+        """
+        if not isinstance(assemblies, Mapping):
+            raise TypeError(f"Give a mapping of identifiers to assemblies, not {type(assemblies).__name__}")
+        prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
+        refuse_collisions(assemblies, prefix)
+        options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace)
+        return run(
+            assemblies,
+            lambda identifier: self._upload(assemblies[identifier], identifier, options),
+            at_once=self._at_once,
+            gives_up=True,
+        )
+
+    def load_many(
+        self,
+        identifiers: Iterable[str | Receipt],
+        *,
+        cls: type | None = None,
+        chunks: Mapping[Any, Any] | int | str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> ManyReport[xr.DataArray]:
+        """Load several assemblies side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            identifiers: names, or receipts, which pin their versions.
+            cls, chunks, assembly_prefix, newest: as in `load`. Without ``chunks`` all are in memory at the end.
+
+        Returns:
+            a report; ``done`` has the assemblies, by what was given for each.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.load_many([receipt, "Lab2026.missing"])
+            >>> report.done[receipt].values
+            array([1.5, 2. ])
+            >>> type(report.failed["Lab2026.missing"]).__name__
+            'AssemblyNotFound'
+        """
+        return run(
+            _several(identifiers),
+            lambda one: self.load(one, cls=cls, chunks=chunks, assembly_prefix=assembly_prefix, newest=newest),
+            at_once=self._at_once,
+        )
+
+    def fetch_many(
+        self,
+        names: Iterable[str | Receipt],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        newest: bool = False,
+        replace: bool = False,
+    ) -> ManyReport[Path]:
+        """Fetch several files side by side, each verified. One that fails does not stop the others.
+
+        Args:
+            names: names of files, or receipts of files or assemblies.
+            folder: where they are copied to, under their names in the store; what is there already is not copied
+                again. None: they stay where `fetch` has them, for reading only.
+            newest: as in `fetch`.
+            replace: whether other files of these names in ``folder`` are replaced.
+
+        Returns:
+            a report; ``done`` has the paths, by what was given for each.
+
+        Example:
+            >>> import pathlib, storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> _ = (folder / "hvm.csv").write_text("a,b")
+            >>> receipt = store.upload_file(folder / "hvm.csv")
+            >>> store.fetch_many([receipt], folder / "copies").done[receipt].name
+            'hvm.csv'
+        """
+        wanted = _several(names)
+        keys = {one: one.key if isinstance(one, Receipt) else one for one in wanted}
+        if folder is not None:
+            refuse_same_files(keys.values())
+
+        def fetched(one: str | Receipt) -> Path:
+            found = self._fetch(one, Pin(newest=newest and not isinstance(one, Receipt)))
+            return found.path if folder is None else copied_into(Path(folder), keys[one], found, replace=replace)
+
+        return run(wanted, fetched, at_once=self._at_once)
+
+    def verify(
+        self, identifiers: Iterable[str] | None = None, *, against: Store | str | None = None, full: bool = False
+    ) -> VerifyReport:
+        """Compare this store with the receipts of its address, and each version with its record. Nothing is changed.
+
+        The cache is not used. Of a group, all members are verified.
+
+        Args:
+            identifiers: of the assemblies, or names of files; None: everything.
+            against: a store, or its name in the same configuration: each of its versions must be here, too.
+            full: read every byte, and compare its hash. Otherwise existence, sizes, and the hashes that the store
+                reports are compared. A full run that was interrupted continues where it stopped.
+
+        Returns:
+            the state of each version. `VerifyReport.ok` is False if there is none.
+
+        Raises:
+            NotSupported: the store does not consist of files.
+            AccessDenied, StoreUnavailable: the store to compare with cannot be listed or read.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> store.verify(full=True).ok
+            True
+        """
+        from .._audit.verify import verify_stores
+
+        others = [] if against is None else self.sibling(against).file_stores("verify()")
+        return verify_stores(self.file_stores("verify()"), identifiers, against=others, full=full)
+
+    def withdraw(
+        self,
+        identifier: str,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        reason: str,
+        confirm: str,
+        all_copies: bool = False,
+    ) -> WithdrawReport:
+        """Remove one version's bytes for good, and leave a tombstone that says when, by whom and why.
+
+        For what must not be there, such as data of a participant who withdrew consent. Afterwards a load of this
+        version, by any pin, raises AssemblyWithdrawn with the reason, and so does a load without a pin until a newer
+        version is uploaded. Equal bytes under the same name are removed as well. The cache of this computer forgets
+        them; that of another computer does when it sees the receipts, or when a load asks the store.
+
+        Args:
+            identifier: its name, or the name of another file.
+            version_id, sha1, sha256: which version; one of them must be given.
+            assembly_prefix: what the file's name begins with; None: the store's setting.
+            reason: why, for everyone who tries to load it.
+            confirm: ``identifier`` once more.
+            all_copies: remove the copies in other stores of the configuration, too, as far as receipts know them.
+
+        Raises:
+            NotSupported: the host cannot remove single versions; the hint says what a person must do.
+            AccessDenied: these credentials may not.
+            StorageError: ``confirm`` is not the identifier; nothing was removed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> report = store.withdraw(
+            ...     "Lab2026.rates", version_id=receipt.version_id, reason="consent withdrawn", confirm="Lab2026.rates"
+            ... )
+            >>> store.versions("Lab2026.rates")
+            []
+        """
+        pin = Pin(version_id, sha1, sha256, assembly_prefix=assembly_prefix)
+        return self._withdraw(check_identifier(identifier), pin, reason, confirm, all_copies)
+
+    def prefetch(self, wanted: Iterable[str | Receipt]) -> PrefetchReport:
+        """Bring files into the cache of this computer, verified, several at a time.
+
+        Afterwards they load without a network, with ``STORAGE_PLUGINS_OFFLINE=1`` too. A file that fails does not stop
+        the others.
+
+        Args:
+            wanted: identifiers, names of other files, or receipts. Without a receipt as pin, a name means what it
+                means for `load`.
+
+        Returns:
+            which files are on this computer now, and which failed.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> len(store.prefetch([receipt]).fetched)
+            1
+        """
+        from .prefetch import Wanted, prefetch
+
+        wanted = [wanted] if isinstance(wanted, str | Receipt) else wanted
+        return prefetch((self, Wanted.of(one)) for one in wanted)
+
+    def where(self, identifier: str) -> tuple[Whereabouts, ...]:
+        """Ask this store, and the others of its configuration, which versions of a name they have.
+
+        Arguments and answers as `storage_plugins.where`.
+
+        Example:
+            >>> import storage_plugins, tempfile
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> [(answer.store, answer.state) for answer in store.where("Lab2026.rates")]
+            [('lab', 'missing')]
+        """
+        from .._audit.where import where_among
+
+        return where_among({**self._entry.others, self.name: self._entry}.values(), identifier)
+
+    def members(self) -> dict[str, bool]:
+        """Return the names of the stores that it consists of, and whether uploads go there; none but for a group."""
+        return {}
+
+    def sibling(self, store: Store | str) -> Store:
+        """Return a store that is given by its name in the same configuration, or itself.
+
+        Raises:
+            ConfigError: there is no such store.
+        """
+        from .open import open_entry
+
+        if isinstance(store, Store):
+            return store
+        others = self._entry.others
+        if store not in others:
+            raise ConfigError(f"There is no store {store!r} beside {self.name!r} in {self._entry.origin}")
+        return open_entry(others[store])
+
+    def file_stores(self, what: str) -> list[FileStore]:
+        """Return the stores of files that it consists of; ``what`` needs them."""
+        self._cannot(what)
 
     # what each kind of store does in its own way
 
@@ -373,6 +712,16 @@ class Store:
     def _share(self, identifier: str, pin: Pin, seconds: int) -> str:
         self._cannot("share()")
 
+    def _cite(self, identifier: str | Receipt, pin: Pin, authors: Sequence[str] | str) -> Citation:
+        if not isinstance(identifier, Receipt):
+            self._cannot("cite() without a receipt")
+        if pin.names_version:
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        return cite(identifier, authors=authors, contact=self.settings.contact)
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        self._cannot("withdraw()")
+
     def _cannot(self, what: str) -> NoReturn:
         raise NotSupported(f"Store {self.name!r} (backend {self._entry.backend}) does not support {what}")
 
@@ -380,18 +729,28 @@ class Store:
 class PlainStore(Store):
     """A store whose backend has ``upload`` and ``load`` of its own."""
 
+    _at_once = 1  # nobody promises that the backend's own calls can be made from several threads
+
     def __init__(self, entry: StoreEntry, settings: StoreSettings, inner: AssemblyStore) -> None:
         super().__init__(entry, settings)
         self._inner = inner
 
     def _upload(self, assembly: xr.DataArray | str | os.PathLike[str], identifier: str, how: UploadOptions) -> Receipt:
+        refuse_if_offline(self.address)
         receipt = self._inner.upload(assembly, identifier, **how.given())
         return dataclasses.replace(receipt, store=self.name, address=self.address)
 
     def _load(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
+        refuse_if_offline(self.address)
         if not isinstance(identifier, Receipt):
             check_identifier(identifier)
         options = {**dataclasses.asdict(pin), "cls": cls, "chunks": chunks}
         return self._inner.load(
             identifier, **{name: value for name, value in options.items() if value not in (None, False)}
         )
+
+
+def _several(names: Iterable[str | Receipt]) -> list[str | Receipt]:
+    if isinstance(names, str | Receipt):
+        raise TypeError(f"Give a list of names or receipts, not {names!r} alone")
+    return list(names)

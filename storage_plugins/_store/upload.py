@@ -141,13 +141,12 @@ class _Upload:
     def _hashed(self, path: Path) -> Source:
         try:
             size = path.stat().st_size
-            report, sent = self._parts.progress, 0
+            report, sent = self._parts.reporting(self._key), 0
 
             def progress(count: int) -> None:
                 nonlocal sent
                 sent += count
-                if report:
-                    report(self._key, sent, size)
+                report(sent, size)
 
             return Source.of(path, progress)
         except OSError as error:

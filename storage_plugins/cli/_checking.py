@@ -10,7 +10,7 @@ import click
 from ..errors import StorageError
 from ._exit_codes import exit_code
 from ._opening import configured, opened
-from ._options import config_option, example, json_option
+from ._options import config_option, example, json_option, store_names
 from ._output import print_json, say, say_marked
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _INDENT = 4 + 11 + 2  # columns before a finding's text
 
 
 @click.command(epilog=example("storage-plugins check", "storage-plugins check lab --read-only"))
-@click.argument("store", required=False)
+@click.argument("store", required=False, shell_complete=store_names)
 @click.option("--read-only", is_flag=True, help="Upload nothing; test only listing and reading.")
 @config_option
 @json_option

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .. import errors
+
+if TYPE_CHECKING:
+    from .._store.many import ManyReport
 
 OTHER = 1  # 2 is a wrong command line
 INTERRUPTED = 130  # as shells report it: 128 + the signal's number
@@ -26,3 +31,11 @@ def exit_code(error: errors.StorageError | type[errors.StorageError]) -> int:
     """Return the exit code of an error, or of a class of errors."""
     kind = error if isinstance(error, type) else type(error)
     return next((code for known, code in _CODES.items() if issubclass(kind, known)), OTHER)
+
+
+def exit_code_of_first(report: ManyReport[Any]) -> int:
+    """Return the exit code of the first failure of many, 0 if there is none."""
+    errors_met = [*report.failed.values()]
+    if not errors_met:
+        return 0
+    return exit_code(errors_met[0]) if isinstance(errors_met[0], errors.StorageError) else OTHER

@@ -14,13 +14,16 @@ from .. import __version__
 from ..errors import StorageError
 from ._cache import cache
 from ._checking import check
+from ._citing import cite
 from ._exit_codes import OTHER, exit_code
+from ._finding import where
 from ._listing import list_names, versions
 from ._loading import content_digest, fetch, load
 from ._mirroring import mirror
 from ._new_backend import new_backend
 from ._options import example
 from ._output import VisibleFormatter, say
+from ._prefetching import prefetch
 from ._receipts import receipts
 from ._schema import schema
 from ._sharing import publish, publish_store, share, unpublish
@@ -29,11 +32,13 @@ from ._starting import demo, init
 from ._stores import backends, stores
 from ._trust import asking, trust
 from ._uploading import upload
+from ._verifying import verify
+from ._withdrawing import withdraw
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
-    *(upload, load, fetch, list_names, versions, content_digest),
-    *(publish, unpublish, publish_store, share, mirror, receipts, cache),
+    *(upload, load, fetch, prefetch, list_names, versions, content_digest, cite),
+    *(publish, unpublish, publish_store, share, mirror, verify, where, withdraw, receipts, cache),
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._opening import configured, opened, progress_of
-from ._options import config_option, example, json_option
+from ._options import config_option, example, json_option, store_names
 from ._output import print_json, say
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ _FAILED, _LEFT_ALONE = 1, 6  # exit codes
 @click.command(
     epilog=example("storage-plugins mirror lab ours", "storage-plugins mirror lab ours Lab2026.rates stimulus_hvm.zip")
 )
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=store_names)
+@click.argument("target", shell_complete=store_names)
 @click.argument("identifiers", metavar="[IDENTIFIER]...", nargs=-1)
 @click.option("--append", is_flag=True, help="Add missing versions after the target's own versions.")
 @config_option

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AssemblyNotFound, ConfigError, StorageError
+from ..errors import AssemblyNotFound, AssemblyWithdrawn, ConfigError, StorageError
 from ._options import config_option, json_option, store_option, together
+
+_PATIENCE = 5.0  # seconds for a question that only helps
 
 if TYPE_CHECKING:
     from .._config.config import Config, StoreEntry
@@ -69,7 +71,7 @@ def progress_of(as_json: bool, *stores: Store) -> Iterator[None]:
 
     With two stores, as for a mirror, the bars say which way a file goes.
     """
-    from ._progress import bars
+    from .._progress import Bars
 
     if as_json or not sys.stderr.isatty():
         yield
@@ -77,7 +79,7 @@ def progress_of(as_json: bool, *stores: Store) -> Iterator[None]:
     endings = ["", *(f" to {store.name}" for store in stores[1:])]
     if len(stores) > 1:
         endings[0] = f" from {stores[0].name}"
-    with bars() as report:
+    with Bars() as report:
         for store, ending in zip(stores, endings, strict=True):
             store.progress = functools.partial(_report, report, ending)
         yield
@@ -92,11 +94,12 @@ def near_names(store: Store, name: str) -> Iterator[None]:
     """Suggest names that the store has, where ``name`` is not found in it and it can be listed."""
     try:
         yield
+    except AssemblyWithdrawn:
+        raise
     except AssemblyNotFound as error:
         near = _nearest(store, name)
-        if near:
-            question = f"Did you mean {' or '.join(near)}?"
-            error.hint = "\n  ".join(filter(None, [question, error.hint]))
+        question = f"Did you mean {' or '.join(near)}?" if near else None
+        error.hint = "\n  ".join(filter(None, [question, _elsewhere(store, name, error), error.hint])) or None
         raise
 
 
@@ -106,3 +109,18 @@ def _nearest(store: Store, name: str) -> list[str]:
         by_lower = {candidate.lower(): candidate for candidate in names if candidate != name}
         return [by_lower[close] for close in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.7)]
     return []
+
+
+def _elsewhere(store: Store, name: str, error: AssemblyNotFound) -> str | None:
+    """Return in which other store ``name`` is, unless the error says so by the receipts."""
+    from .._audit.where import where_among
+    from .._store.copies import COPY, copy_in
+
+    others = [entry for entry in store._entry.others.values() if entry.name != store.name]
+    if store.members() or COPY in str(error) or not others:
+        return None
+    with contextlib.suppress(StorageError):
+        for answer in where_among(others, name, patience=_PATIENCE):
+            if answer.versions:
+                return copy_in(answer.store, store.name, name)
+    return None

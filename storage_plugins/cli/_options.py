@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from ..errors import StorageError
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -28,13 +32,32 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def store_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the configured stores that a word may become, for completion in a shell."""
+    from .._config.config import Config
+
+    logging.getLogger("storage_plugins").setLevel(logging.CRITICAL)  # a warning would be amid what is being typed
+    with contextlib.suppress(StorageError):
+        return [name for name in Config.open(context.params.get("config")).stores if name.startswith(incomplete)]
+    return []
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 config_option = click.option("-c", "--config", type=click.Path(path_type=Path), help="The storage.yaml to use.")
-store_option = click.option("-s", "--store", "store_name", metavar="STORE", help="Store (default: the default store).")
+store_option = click.option(
+    *("-s", "--store", "store_name"),
+    metavar="STORE",
+    shell_complete=store_names,
+    help="Store (default: the default store).",
+)
 prefix_option = click.option("--assembly-prefix", metavar="TEXT", help="File name prefix (default: the store's).")
 output_options = together(
     click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the file here."),
     click.option("--force", is_flag=True, help="Let --output replace an existing file."),
+)
+delivery_options = together(
+    click.option("-o", "--output", metavar="PATH", help="Write it to this file, or into this folder: ends in /."),
+    click.option("--force", is_flag=True, help="Let --output replace existing files."),
 )
 version_options = together(
     click.option("--version-id", metavar="ID", help="The version with this ID."),

@@ -1,15 +1,10 @@
-"""Everything the command line prints goes through here, so that no text from outside can control the terminal.
-
-Identifiers, attributes, file names and servers' errors come from other people. In them, control characters (which
-move the cursor or set the clipboard) and characters that change the direction of writing are shown as escapes.
-"""
+"""Everything the command line prints goes through here, so that no text from outside can control the terminal."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,30 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from .._visible import visible
 from ..errors import AlreadyExists, StorageError
 
 if TYPE_CHECKING:
-    from ..protocol import Receipt
-
-_HARMLESS = "\n\t"
-_JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and emoji are written
-
-
-def visible(text: str, *, one_line: bool = False) -> str:
-    """Return ``text`` with control, bidi and other invisible characters as escapes.
-
-    ``one_line``: line breaks and tabs too, for a name that must not look like several lines of output.
-    """
-    return "".join(
-        character if _is_harmless(character, one_line) else character.encode("unicode_escape").decode()
-        for character in text
-    )
-
-
-def _is_harmless(character: str, one_line: bool) -> bool:
-    if character in _HARMLESS:
-        return not one_line
-    return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    from ..protocol import Receipt, Version
 
 
 def say(text: object, *, error: bool = False, one_line: bool = False) -> None:
@@ -88,6 +64,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)]
         say("  ".join([*cells, line[-1]]).rstrip())
+
+
+def size_and_date(version: Version | None) -> list[str]:
+    """Return a version's size and date."""
+    if version is None:
+        return ["-", "-"]
+    return [
+        "-" if version.size is None else str(version.size),
+        version.created.isoformat(sep=" ", timespec="seconds") if version.created else "-",
+    ]
 
 
 class VisibleFormatter(logging.Formatter):

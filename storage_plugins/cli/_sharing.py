@@ -86,7 +86,7 @@ def publish_store(store: Store, confirm: str | None, as_json: bool) -> None:
 
 
 @click.command(epilog=example("storage-plugins share Lab2026.rates --expires 12h"))
-@click.option("--expires", default="7d", show_default=True, help="Such as 7d, 12h, 30m.")
+@click.option("--expires", default="7d", show_default=True, help="Such as 7d, 12h, 30m. S3: at most 7d.")
 @on_version
 def share(store: Store, name: str, expires: str, version: Mapping[str, Any], as_json: bool) -> None:
     """Print a link to one version that works for some time.

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from .. import errors
+from .._visible import visible
+from ._checking import check
 from ._options import example
-from ._output import print_receipt, say, visible
+from ._output import print_receipt, say
 from ._trust import trust_new
 
 _FILE_ENDINGS = (".yaml", ".yml")
@@ -39,6 +41,7 @@ def demo() -> None:
     context_settings={"ignore_unknown_options": True},
     epilog=example(
         "storage-plugins init",
+        "storage-plugins init scratch/ --check",
         "storage-plugins init lab/ --name lab --backend s3 --bucket my-bucket/my-folder",
         "storage-plugins init --backend osf --project abc12 --token '${OSF_TOKEN}'",
     ),
@@ -46,12 +49,14 @@ def demo() -> None:
 @click.argument("words", metavar="[PATH] [--SETTING VALUE]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--backend", metavar="NAME", help="Kind of store: see `storage-plugins backends`.")
 @click.option("--name", metavar="STORE", help="Name of the store in storage.yaml.")
-def init(words: tuple[str, ...], backend: str | None, name: str | None) -> None:
+@click.option("--check", "check_it", is_flag=True, help="Test the store afterwards, as `check` does.")
+@click.pass_context
+def init(context: click.Context, words: tuple[str, ...], backend: str | None, name: str | None, check_it: bool) -> int:
     """Write a storage.yaml, here or in a folder.
 
     PATH is a folder, or a file that ends in .yaml. Existing files are never changed. With --backend, each further
     option is a setting of that backend, such as --bucket for s3. Without it, the file has a local store; on a
-    terminal you are asked.
+    terminal you are asked, also whether to test the store.
 
     A JSON Schema is written beside it, so that editors complete and check the file.
     """
@@ -62,15 +67,23 @@ def init(words: tuple[str, ...], backend: str | None, name: str | None) -> None:
         raise errors.AlreadyExists(f"{path} exists already; it was not changed")
     if backend is None and (settings or name):
         raise click.UsageError(f"{'--name' if name else '--' + next(iter(settings))} needs --backend.")
-    if backend is None and sys.stdin.isatty() and sys.stdout.isatty():
+    asks = backend is None and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks:
         backend, settings = _asked()
     name = name or ("lab" if backend else "scratch")
     _write(path, store_yaml(name, backend, settings, path.absolute().parent) if backend else STORAGE_YAML)
     trust_new(path)
     here = "" if path.absolute().parent == Path.cwd() and path.name == "storage.yaml" else f" -c {path}"
     say(f"Wrote {path}.")
-    say(f"To test its store {name!r}:  storage-plugins check{here}")
+    if asks and not check_it:
+        check_it = click.confirm(f"Test the store {name!r} now", default=True)
+    if check_it:
+        code: int = context.invoke(check, store=name, read_only=False, config=path, as_json=False)
+    else:
+        code = 0
+        say(f"To test its store {name!r}:  storage-plugins check{here}")
     say(f"To upload an assembly:  storage-plugins upload FILE.nc IDENTIFIER{here}")
+    return code
 
 
 def _split(words: tuple[str, ...]) -> tuple[Path, dict[str, str]]:
@@ -96,19 +109,31 @@ def _split(words: tuple[str, ...]) -> tuple[Path, dict[str, str]]:
 
 
 def _asked() -> tuple[str | None, dict[str, str]]:
-    """Ask a person for the kind of store, and for the settings that it needs."""
+    """Ask a person for the kind of store, for the settings that it needs, and for where its secrets are."""
     from .._backend.discovery import find_backend, installed
+    from .._backend.settings import StoreSettings, secret_fields
 
     names = [plugin.name for plugin in installed() if plugin.backend and not plugin.problem]
     backend = click.prompt("Kind of store", type=click.Choice(names), default="local")
     if backend == "local":
         return None, {}
+    fields = find_backend(backend).settings.model_fields
+    own = [field for field in fields if field not in StoreSettings.model_fields]
+    secrets = secret_fields(find_backend(backend).settings)
     settings = {}
-    for field, about in find_backend(backend).settings.model_fields.items():
-        if about.is_required():
-            question = f"{field} ({about.description})" if about.description else field
-            settings[field] = click.prompt(visible(question, one_line=True))
+    for field in [field for field in own if fields[field].is_required()] or own[:1]:
+        settings[field] = click.prompt(_question(field, fields[field].description))
+    for field in [field for field in own if field in secrets]:
+        variable = click.prompt(
+            _question(f"Environment variable with the {field}, empty for none", fields[field].description), default=""
+        )
+        if variable:
+            settings[field] = variable if variable.startswith("$") else f"${{{variable}}}"
     return backend, settings
+
+
+def _question(what: str, description: str | None) -> str:
+    return visible(f"{what} ({description})" if description else what, one_line=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import ConfigError, InvalidIdentifier, PluginError, StorageError, StoreUnavailable
-from ._exit_codes import exit_code
+from .._visible import error_in_words
+from ..errors import InvalidIdentifier
+from ._exit_codes import exit_code_of_first
 from ._opening import on_store
 from ._options import example, prefix_option
 from ._output import print_json, print_receipt, say
 
 if TYPE_CHECKING:
+    from .._store.many import ManyReport
     from .._store.store import Store
     from ..protocol import Receipt
 
 _FIELDS = ("{stem}", "{parent}")
-_ALL_WILL_FAIL = (ConfigError, PluginError, StoreUnavailable)
 
 
 class Upload(NamedTuple):
@@ -29,13 +30,6 @@ class Upload(NamedTuple):
 
     path: Path
     identifier: str | None
-
-
-class Failure(NamedTuple):
-    """A file that was not uploaded, and why."""
-
-    upload: Upload
-    error: StorageError
 
 
 @click.command(
@@ -71,6 +65,8 @@ def upload(
 
     Files that the store has already are not sent again: to continue after an interruption, run the command again.
     """
+    from .._store.many import run
+
     uploads = _uploads(words, template, manifest)
     prefix = store.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
     _refuse_ambiguous(uploads, prefix)
@@ -81,22 +77,16 @@ def upload(
         else:
             print_receipt(receipt)
         return 0
-    receipts: list[Receipt] = []
-    failures: list[Failure] = []
-    for one in uploads:
-        try:
-            receipts.append(_upload(store, one, assembly_prefix, replace))
-        except StorageError as error:
-            failures.append(Failure(one, error))
-            if not as_json:
-                say(f"{one.path}: not uploaded: {error}", error=True)
-            if isinstance(error, _ALL_WILL_FAIL):
-                break
-            continue
-        if not as_json:
-            say(f"{one.path}: {receipts[-1].identifier}, version {receipts[-1].version_id}, sha1 {receipts[-1].sha1}")
-    _summarize(store, uploads, receipts, failures, as_json)
-    return exit_code(failures[0].error) if failures else 0
+    by_name = {one.identifier or one.path.name: one for one in uploads}
+    report = run(
+        by_name,
+        lambda name: _upload(store, by_name[name], assembly_prefix, replace),
+        at_once=store._at_once,
+        gives_up=True,
+        finished=lambda name, outcome: None if as_json else _say_outcome(by_name[name], outcome),
+    )
+    _summarize(store, by_name, report, as_json)
+    return exit_code_of_first(report)
 
 
 def _uploads(words: tuple[str, ...], template: str | None, manifest: Path | None) -> list[Upload]:
@@ -189,27 +179,31 @@ def _upload(store: Store, one: Upload, assembly_prefix: str | None, replace: boo
     return store.upload(one.path, one.identifier, assembly_prefix=assembly_prefix, replace=replace)
 
 
-def _summarize(
-    store: Store, uploads: list[Upload], receipts: list[Receipt], failures: list[Failure], as_json: bool
-) -> None:
-    not_tried = uploads[len(receipts) + len(failures) :]
+def _say_outcome(one: Upload, outcome: Receipt | Exception) -> None:
+    if isinstance(outcome, Exception):
+        say(f"{one.path}: not uploaded: {error_in_words(outcome)}", error=True)
+    else:
+        say(f"{one.path}: {outcome.identifier}, version {outcome.version_id}, sha1 {outcome.sha1}")
+
+
+def _summarize(store: Store, by_name: dict[str, Upload], report: ManyReport[Receipt], as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "uploaded": [receipt.to_dict() for receipt in receipts],
+                "uploaded": [receipt.to_dict() for receipt in report.done.values()],
                 "failed": [
                     {
-                        "path": str(one.path),
-                        "identifier": one.identifier,
+                        "path": str(by_name[name].path),
+                        "identifier": by_name[name].identifier,
                         "error": type(error).__name__,
-                        "problem": str(error),
+                        "problem": error_in_words(error),
                     }
-                    for one, error in failures
+                    for name, error in report.failed.items()
                 ],
-                "not_tried": [str(one.path) for one in not_tried],
+                "not_tried": [str(by_name[name].path) for name in report.not_tried],
             }
         )
         return
-    say(f"{len(receipts)} of {len(uploads)} files are in store {store.name!r}, {store.address}")
-    if failures:
-        say(f"{len(failures)} failed, {len(not_tried)} not tried. To continue, run the same command again.")
+    say(f"{len(report.done)} of {len(by_name)} files are in store {store.name!r}, {store.address}")
+    if not report.complete:
+        say(f"{len(report.failed)} failed, {len(report.not_tried)} not tried. To continue, run the same command again.")

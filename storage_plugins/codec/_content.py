@@ -109,55 +109,71 @@ def taken_apart(assembly: xr.DataArray, label: str, drop_attrs: Sequence[str] = 
         if not isinstance(name, str):
             raise EncodingError(f"{label}: the name {name!r} is not a str", hint="Rename it: assembly.rename(…).")
     dims = tuple(map(str, assembly.dims))
-    sizes = _sizes(dims, assembly.shape, label)
+    taking = _Taking(assembly, label, _sizes(dims, assembly.shape, label))
     with _naming(f"{label}: its name"):
-        description: Json = {"name": to_json(assembly.name), "dims": list(dims), "sizes": sizes}
-    attrs = {name: value for name, value in assembly.attrs.items() if name not in drop_attrs}
-    variables: list[Variable] = []
-
-    def add(name: str | None, dims: tuple[str, ...], elements: Elements, attrs: Mapping[Any, Any], **more: Any) -> Json:
-        what = label if name is None else f"{label}: coordinate {name!r}"
-        shape = tuple(sizes[dim] for dim in dims)
-        entry: Json = {"dims": list(dims), "type": elements.type, "attrs": _attrs(attrs, what, name is None), **more}
-        if elements.marks is not None:
-            entry |= {"special": elements.special, "marks": digest(elements.marks)}
-        variables.append(Variable(name, dims, shape, elements, entry, attrs))
-        return entry
-
+        description: Json = {"name": to_json(assembly.name), "dims": list(dims), "sizes": taking.sizes}
     with _naming(f"{label}: its data"):
         elements = analysed(_data(assembly.variable))
-    description["data"] = add(None, dims, elements, attrs)
+    attrs = {name: value for name, value in assembly.attrs.items() if name not in drop_attrs}
+    description["data"] = taking.add(None, dims, elements, attrs)
     coords: dict[str, Json] = {}
-    description["coords"] = coords
     for name, coord in assembly.coords.items():
         name = str(name)
         index = _index_of(assembly, name, label)
+        if not isinstance(index, pd.MultiIndex):
+            coords[name] = taking.coordinate(name, coord, index)
+        elif name not in index.names:  # a level is part of its index
+            coords |= taking.multi_index(name, coord, index)
+    description["coords"] = _in_order(coords, assembly)
+    return Content(description, taking.variables)
+
+
+@dataclasses.dataclass
+class _Taking:
+    """An assembly while it is taken apart, and its arrays so far."""
+
+    assembly: xr.DataArray
+    label: str
+    sizes: dict[str, int]
+    variables: list[Variable] = dataclasses.field(default_factory=list)
+
+    def add(self, name: str | None, dims: tuple[str, ...], elements: Elements, attrs: Mapping[Any, Any]) -> Json:
+        """Add an array, and return its description."""
+        what = self.label if name is None else f"{self.label}: coordinate {name!r}"
+        shape = tuple(self.sizes[dim] for dim in dims)
+        entry: Json = {"dims": list(dims), "type": elements.type, "attrs": _attrs(attrs, what, name is None)}
+        if elements.marks is not None:
+            entry |= {"special": elements.special, "marks": digest(elements.marks)}
+        self.variables.append(Variable(name, dims, shape, elements, entry, attrs))
+        return entry
+
+    def coordinate(self, name: str, coord: xr.DataArray, index: pd.Index[Any] | None) -> Json:
+        """Add a coordinate, with its index or without one."""
         dims = tuple(map(str, coord.dims))
-        if isinstance(index, pd.MultiIndex):
-            if name in index.names:
-                continue  # its index includes it
-            names = list(map(str, index.names))
-            coords[name] = {"levels": names, "attrs": _attrs(coord.attrs, f"{label}: coordinate {name!r}")}
-            levels = zip(names, index.levels, index.codes, strict=True)
-            for level, elements in zip(names, in_threads(functools.partial(_level, label), levels), strict=True):
-                listed = level in assembly.coords  # older xarray has the index alone
-                coords[level] = add(level, dims, elements, assembly.coords[level].attrs if listed else {})
-                if listed:
-                    variables[-1].shown_as = dtype_to_json(assembly.coords[level].dtype)
-            continue
-        with _naming(f"{label}: coordinate {name!r}"):
-            extension = index is not None and isinstance(index.dtype, pd.api.extensions.ExtensionDtype)
-            take_index = index is not None and (extension and coord.dtype.kind == "O")
+        with _naming(f"{self.label}: coordinate {name!r}"):
+            take_index = index is not None and _is_pandas(index.dtype) and coord.dtype.kind == "O"
             elements = analysed(
                 index.array if take_index and index is not None else _data(coord.variable, compute=True)
             )
-        coords[name] = add(name, dims, elements, coord.attrs)
+        entry = self.add(name, dims, elements, coord.attrs)
         if index is not None and _is_pandas(coord.dtype) and not _is_pandas(index.dtype):
-            variables[-1].shown_as = dtype_to_json(coord.dtype)
+            self.variables[-1].shown_as = dtype_to_json(coord.dtype)
         if (index is None) == (dims == (name,)):
-            coords[name]["index"] = index is not None  # not as xarray does it by itself
-    description["coords"] = _in_order(coords, assembly)
-    return Content(description, variables)
+            entry["index"] = index is not None  # not as xarray does it by itself
+        return entry
+
+    def multi_index(self, name: str, coord: xr.DataArray, index: pd.MultiIndex) -> dict[str, Json]:
+        """Add the levels of an index; return its description and theirs."""
+        dims = tuple(map(str, coord.dims))
+        names = list(map(str, index.names))
+        coords = {name: {"levels": names, "attrs": _attrs(coord.attrs, f"{self.label}: coordinate {name!r}")}}
+        levels = zip(names, index.levels, index.codes, strict=True)
+        for level, elements in zip(names, in_threads(functools.partial(_level, self.label), levels), strict=True):
+            listed = level in self.assembly.coords  # older xarray has the index alone
+            coords[level] = self.add(level, dims, elements, self.assembly.coords[level].attrs if listed else {})
+            if listed:
+                self.variables[-1].shown_as = dtype_to_json(self.assembly.coords[level].dtype)
+        return coords
 
 
 def _sizes(dims: tuple[str, ...], shape: tuple[int, ...], label: str) -> dict[str, int]:

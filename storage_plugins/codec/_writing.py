@@ -104,27 +104,10 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
     inner: dict[tuple[str, int], str] = {}
     for variable in content.variables:
         stored = VARIABLE if variable.name is None else names[variable.name]
-        note: Json = {}
-        if variable.name is not None and stored != variable.name:
-            note["name"] = stored
-        if variable.shown_as is not None:
-            note["dtype"] = variable.shown_as
-        if variable.elements.marks is not None:
-            note["marks"] = base64.b64encode(zlib.compress(variable.elements.marks.tobytes(), 6)).decode("ascii")
-        table: Array | None = None
-        width: Any = None
-        text = variable.elements.values
-        if isinstance(text, Texts):
-            if text.needs_escape():
-                note["escaped"] = True
-                text = text.escaped()
-            if text.is_wide():
-                width = "any"
-            else:
-                table = text.characters()
-                width = table.shape[1]
-            note["width"] = width
-        place = layout(stored, tuple(dims[dim] for dim in variable.dims), variable.shape, variable.entry, width)
+        note, text, table = _form(variable, stored)
+        place = layout(
+            stored, tuple(dims[dim] for dim in variable.dims), variable.shape, variable.entry, note.get("width")
+        )
         made = _create(target, place, inner, dims)
         for name, value in attributes_for_others(variable.entry["attrs"], place.technical).items():
             _set(made, name, value)
@@ -143,6 +126,26 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
     if variables:
         file["variables"] = variables
     return file
+
+
+def _form(variable: Variable, stored: str) -> tuple[Json, Any, Array | None]:
+    """Return what the description says of a variable's form in the file, its texts, and those as characters."""
+    note: Json = {}
+    if variable.name is not None and stored != variable.name:
+        note["name"] = stored
+    if variable.shown_as is not None:
+        note["dtype"] = variable.shown_as
+    if variable.elements.marks is not None:
+        note["marks"] = base64.b64encode(zlib.compress(variable.elements.marks.tobytes(), 6)).decode("ascii")
+    text = variable.elements.values
+    if not isinstance(text, Texts):
+        return note, text, None
+    if text.needs_escape():
+        note["escaped"] = True
+        text = text.escaped()
+    table = None if text.is_wide() else text.characters()
+    note["width"] = "any" if table is None else table.shape[1]
+    return note, text, table
 
 
 def _set(target: Any, name: str, value: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,13 +52,16 @@ def in_children(
             pipe.close()
 
 
-def killed(method: str, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> None:
-    """Call ``function`` in another process, and kill it after so many seconds."""
+def killed(method: str, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> float:
+    """Call ``function`` in another process, and kill it after so many seconds; return how long it took, or infinity."""
     child = _context(method).Process(target=outcome, args=(functools.partial(function, *arguments),), daemon=True)
+    began = time.perf_counter()
     _start(child)
     child.join(seconds)
+    took = time.perf_counter() - began if child.exitcode is not None else math.inf
     child.kill()
     child.join()
+    return took
 
 
 def _context(method: str) -> Any:

@@ -154,7 +154,10 @@ class FaultyFiles(FileOperations):
     describe_place = _passed_on("describe_place")
     share = _passed_on("share")
     discard = _passed_on("discard")
+    remove = _passed_on("remove")
     free_space = _passed_on("free_space")
+    doi = _passed_on("doi")
+    longest_link = _passed_on("longest_link")
 
     def _asked(self, operation: str, key: str | None, version_id: str | None = None, start: int = 0) -> Fault:
         number = sum(call.operation == operation for call in self.calls)

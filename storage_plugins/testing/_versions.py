@@ -116,6 +116,27 @@ class VersionTests(Kit):
                 "A, loaded with a version id of B, gave the data of B"
             )
 
+    def test_remove_deletes_one_version_and_nothing_else(self, lab: Lab) -> None:
+        files = lab.versioned().files
+        ids = [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(3)]
+        keep(files, "file.bin.more", lab.source(b"more"))
+        left = {version_id: b"%d" % number for number, version_id in enumerate(ids)}
+        for version_id in (ids[1], ids[2], ids[0]):  # one in between, the newest, the last one
+            try:
+                files.remove("file.bin", version_id)
+            except NotSupported as error:
+                pytest.skip(error.message)
+            del left[version_id]
+            for machine in (files, lab.files_machine().files):
+                listed = [version.version_id for version in machine.versions("file.bin")]
+                assert listed == [each for each in reversed(ids) if each in left], "remove() left other versions"
+                assert {each: read(machine, "file.bin", each) for each in left} == left, "a version has other bytes"
+                newest = machine.newest("file.bin")
+                assert (newest.version_id if newest else None) == next(iter(listed), None)
+                assert sorted(machine.keys()) == ["file.bin", "file.bin.more"][not left :]
+                with pytest.raises(AssemblyNotFound):
+                    read(machine, "file.bin", version_id)
+
     def test_version_ids_are_not_used_again_after_discard(self, lab: Lab) -> None:
         files = lab.versioned().files
         ids = [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(2)]

@@ -578,6 +578,18 @@ class DiscardsNewest(FolderFiles):
             shutil.rmtree(self.data(key, number).parent)
 
 
+@mutation("removes all versions instead of one", "test_remove_deletes_one_version_and_nothing_else")
+class RemovesAll(FolderFiles):
+    def remove(self, key, version_id):
+        self.discard(key)
+
+
+@mutation("removes the newest version instead of the one named", "test_remove_deletes_one_version_and_nothing_else")
+class RemovesNewest(FolderFiles):
+    def remove(self, key, version_id):
+        super().remove(key, None)
+
+
 # threads, processes, machines
 
 

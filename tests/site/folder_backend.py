@@ -118,6 +118,10 @@ class FolderFiles(FileOperations):
         self.ask()
         shutil.rmtree(self.folder(key), ignore_errors=True)
 
+    def remove(self, key, version_id):
+        self.ask()
+        shutil.rmtree(self.data(key, self.find(key, version_id)).parent)
+
     # how it is done
 
     def ask(self):

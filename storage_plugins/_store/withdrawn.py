@@ -1,0 +1,106 @@
+"""Versions that were withdrawn: the tombstone that a store has of them, and the error that a load gets.
+
+The tombstone of a file is one small JSON file in the same store, ``.withdrawn-<key>.json``, put there like any other
+file. Listings hide it, as its name begins with a dot. It is asked for only where a version is not found, or where a
+load without a pin would give an older version.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Sequence
+
+from .._backend.host import Host
+from .._backend.operations import Source
+from .._copies import cache_tools
+from .._copies.cache import Cache
+from .._records import Pin, Withdrawal
+from ..atomic import SMALL
+from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, NotSupported, StorageError
+from ..protocol import record
+from .parts import Parts
+
+_log = logging.getLogger(__name__)
+_PREFIX, _SUFFIX = ".withdrawn-", ".json"
+
+
+def tombstone_of(key: str) -> str:
+    """Return the name of the tombstone of ``key``."""
+    return f"{_PREFIX}{key}{_SUFFIX}"
+
+
+def keys_with_tombstones(host: Host) -> list[str]:
+    """Return the keys of which versions were withdrawn; none where they may not be listed."""
+    try:
+        names = host.keys(_PREFIX)
+    except (AccessDenied, NotSupported):
+        return []
+    return [name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
+
+
+def withdrawn_from(host: Host, key: str) -> list[Withdrawal]:
+    """Return what the tombstone of ``key`` says, the last withdrawal first; nothing if there is none."""
+    sink = io.BytesIO()
+    try:
+        host.download(tombstone_of(key), None, sink, wanted=lambda version: (version.size or 0) <= SMALL * 16)
+    except (AssemblyNotFound, AccessDenied):
+        return []
+    try:
+        found = [Withdrawal.read(one) for one in json.loads(sink.getvalue())["withdrawn"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _log.warning("The tombstone of %s in %s cannot be read (%s)", key, host.address, error)
+        return []
+    return [one for one in found if one.key == key]
+
+
+def write_tombstone(parts: Parts, key: str, withdrawals: Sequence[Withdrawal]) -> None:
+    """Let the tombstone of ``key`` say this."""
+    host, name = parts.host, tombstone_of(key)
+    text = json.dumps({"withdrawn": [one.to_dict() for one in withdrawals]}, indent=1)
+    with parts.cache.scratch() as folder:
+        path = folder / "tombstone"
+        path.write_text(text, "utf-8")
+        source = Source.of(path)
+        metadata = record(None, None, source.digests, None)
+        versioned, seen = host.keeps_versions(), host.newest(name)
+        if seen is None or versioned:
+            host.put(name, source, metadata=metadata, if_absent=not versioned, seen=seen)
+        else:
+            host.replace(name, source, metadata=metadata, seen=seen)
+
+
+def merged(*lists: Sequence[Withdrawal]) -> list[Withdrawal]:
+    """Return the withdrawals of several lists, each content once, the last one first."""
+    found: dict[str, Withdrawal] = {}
+    for one in sorted((one for withdrawals in lists for one in withdrawals), key=lambda one: one.when):
+        found.setdefault(one.sha256, one)
+    return list(found.values())[::-1]
+
+
+def refuse(cache: Cache, withdrawal: Withdrawal, older: str | None = None) -> AssemblyWithdrawn:
+    """Return the error of a load that means a withdrawn version, whose bytes the cache now forgets.
+
+    ``older``: id of the version that is there still, for a load without a pin.
+    """
+    try:
+        cache_tools.drop(cache, withdrawal.sha256)
+    except StorageError as error:
+        _log.warning("%s", error.message)
+    version = f", version {withdrawal.version_id}," if withdrawal.version_id else ""
+    hint = f"An older version is there: version_id={older!r}." if older else "Use another version."
+    return AssemblyWithdrawn(
+        f"{withdrawal.identifier}{version} was withdrawn from {withdrawal.address} on {withdrawal.when[:10]} by "
+        f"{withdrawal.by}: {withdrawal.reason}",
+        hint=hint,
+    )
+
+
+def meant(withdrawals: Sequence[Withdrawal], pin: Pin) -> Withdrawal | None:
+    """Return the withdrawn version that a pin means, None if it means none of them."""
+    if pin.by_hash:
+        return next((one for one in withdrawals if pin.fits(one)), None)
+    if pin.version_id is not None:
+        return next((one for one in withdrawals if one.version_id == pin.version_id), None)
+    return next((one for one in withdrawals if one.newest), None)
