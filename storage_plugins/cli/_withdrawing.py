@@ -18,7 +18,9 @@ _COPY_LEFT = 1  # exit code
 
 
 @click.command(
-    epilog=example("storage-plugins withdraw Lab2026.rates --version-id 2-87b7f0091ddd --reason 'consent withdrawn'")
+    epilog=example(
+        "storage-plugins withdraw Lab2026.rates --version-id 2-87b7f0091ddd --reason 'consent withdrawn' --yes"
+    )
 )
 @click.argument("name")
 @version_options
