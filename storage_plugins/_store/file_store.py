@@ -19,6 +19,7 @@ from .._identifiers import assembly_key, check_file_name
 from .._records import Cached, Pin
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
+from .in_parts import PartLoader
 from .load import Loader
 from .parts import Parts
 from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
@@ -136,13 +137,31 @@ class FileStore(Store):
         with self.explained():
             return key, Loader(self.parts).fetch(key, pin, identifier)
 
+    def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        if isinstance(identifier, Receipt):
+            key, pin = identifier.key, self._pin_of(identifier, pin)
+            return key, self.file_in_parts(key, pin, receipt=identifier)
+        key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
+        return key, self.file_in_parts(key, pin, identifier)
+
+    def file_in_parts(
+        self, key: str, pin: Pin, identifier: str | None = None, *, receipt: Receipt | None = None
+    ) -> Cached:
+        """Return the version of a file that ``pin`` means, not downloaded; the verified file where it is here."""
+        with self.explained():
+            return PartLoader(self, receipt).fetch(check_file_name(key), pin, identifier)
+
+    def _pin_of(self, receipt: Receipt, pin: Pin) -> Pin:
+        """Return the pin that a receipt is."""
+        if pin.names_version:
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        # another location's version id means nothing here
+        version_id = receipt.version_id if receipt.address == self.address else None
+        return dataclasses.replace(pin, version_id=version_id, sha1=receipt.sha1, sha256=receipt.sha256)
+
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
         if isinstance(name, Receipt):
-            if pin.names_version:
-                raise TypeError("A receipt is a pin already: give nothing else with it")
-            # another location's version id means nothing here
-            version_id = name.version_id if name.address == self.address else None
-            pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
+            pin = self._pin_of(name, pin)
             name = name.key
         with self.explained():
             return Loader(self.parts).fetch(check_file_name(name), pin)

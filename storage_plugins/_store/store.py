@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from .._identifiers import check_identifier
 from .._records import Cached, Pin
 from ..errors import NotSupported
 from ..protocol import AssemblyStore, Receipt, Version
+from .in_parts import parts_of
 from .publish import seconds_of
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from .. import codec
     from .._backend.settings import StoreSettings
     from .._config.config import StoreEntry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +127,7 @@ class Store:
         chunks: Mapping[Any, Any] | int | str | None = None,
         assembly_prefix: str | None = None,
         newest: bool = False,
+        download: bool = True,
     ) -> xr.DataArray:
         """Return an assembly, verified over every byte.
 
@@ -133,6 +139,9 @@ class Store:
             chunks: for a dask-backed assembly, as in ``xarray.open_dataset``; None: in memory.
             assembly_prefix: what the file's name begins with; None: the store's setting.
             newest: ask the store for its newest version, whatever the receipts say.
+            download: False: open it where it is stored. Coordinates are read at once; of the data, only the tiles
+                that are used, each verified by its hash when it is read. What cannot be read so, such as files of
+                other programs, is downloaded, with a warning in the log.
 
         Raises:
             AssemblyNotFound: no such identifier, version or hash.
@@ -149,8 +158,12 @@ class Store:
             >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
             >>> store.load("Lab2026.rates", sha1=receipt.sha1).values
             array([1.5, 2. ])
+            >>> store.load("Lab2026.rates", download=False)[0].item()
+            1.5
         """
-        return self._load(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix), cls, chunks)
+        pin = Pin(version_id, sha1, sha256, newest, assembly_prefix)
+        load = self._load if download else self._load_in_place
+        return load(identifier, pin, cls, chunks)
 
     def load_extras(
         self,
@@ -341,6 +354,24 @@ class Store:
         key, cached = self._verified(identifier, pin)
         refetch = functools.partial(self.fetch, key, sha256=cached.digests.sha256)  # travels in a lazy one's pickle
         return codec.decode(cached.path, cls=cls, chunks=chunks, refetch=refetch)
+
+    def _load_in_place(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
+        """Return an assembly that is read in parts; one that cannot be is downloaded."""
+        try:
+            parts = self.opened_parts(identifier, pin)
+        except NotSupported as error:
+            _log.warning("%s. It is downloaded whole", error.message)
+            return self._load(identifier, pin, cls, chunks)
+        return parts.assembly(cls, chunks)
+
+    def opened_parts(self, identifier: str | Receipt, pin: Pin) -> codec.Parts:
+        """Return an assembly of which only the description was read; errors as of `in_parts.parts_of`."""
+        key, found = self._in_parts(identifier, pin)
+        return parts_of(found, functools.partial(self.fetch, key, sha256=found.digests.sha256))
+
+    def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        """Return an assembly's key, and where its version was found, not downloaded."""
+        self._cannot("download=False")
 
     def _verified(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
         """Return an assembly's key, and its verified file on this computer."""

@@ -2,5 +2,15 @@
 
 from ._decoding import check, decode, decode_extras, with_stimulus_id
 from ._encoding import content_digest, encode
+from ._parts import LocalSource, Parts
 
-__all__ = ["check", "content_digest", "decode", "decode_extras", "encode", "with_stimulus_id"]
+__all__ = [
+    "LocalSource",
+    "Parts",
+    "check",
+    "content_digest",
+    "decode",
+    "decode_extras",
+    "encode",
+    "with_stimulus_id",
+]
