@@ -24,6 +24,7 @@ from .load import Loader
 from .parts import Parts
 from .publish import check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
+from .show import anyone_can_read
 from .store import Store, UploadOptions
 from .upload import upload_assembly, upload_file
 
@@ -150,6 +151,16 @@ class FileStore(Store):
         """Return the version of a file that ``pin`` means, not downloaded; the verified file where it is here."""
         with self.explained():
             return PartLoader(self, receipt).fetch(check_file_name(key), pin, identifier)
+
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        return self.receipts.of(key)
+
+    def _versions_of_key(self, key: str, name: str) -> list[Version]:
+        with self.explained():
+            return [version for version in self.host.versions(key) if version.answers_to(name)]
+
+    def _anyone_can_read(self, key: str, version_id: str | None, newest: bool) -> bool | None:
+        return anyone_can_read(self.host, key, version_id, newest)
 
     def _pin_of(self, receipt: Receipt, pin: Pin) -> Pin:
         """Return the pin that a receipt is."""

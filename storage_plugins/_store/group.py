@@ -131,6 +131,9 @@ class Group(Store):
             pin,
         )
 
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        return self._receipts.of(key)
+
     def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
         if isinstance(identifier, Receipt):
             return self._first(lambda member: member._in_parts(identifier, pin))

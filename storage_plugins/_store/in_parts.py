@@ -35,20 +35,20 @@ class StoredSource:
     """
 
     def __init__(self, store: FileStore, key: str, version: Version, size: int, head: bytes) -> None:
-        self._store, self._key, self._version, self._head = store, key, version, head
+        self.store, self._key, self._version, self._head = store, key, version, head
         self.size = size
 
     @property
     def name(self) -> str:
         """Name of the file, with its store and address."""
-        return self._store.parts.named(self._key)
+        return self.store.parts.named(self._key)
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` to ``stop``."""
         if stop <= len(self._head):
             return self._head[start:stop]
-        with self._store.explained():
-            return self._store.host.read(self._key, self._version.version_id, start, stop, seen=self._version).data
+        with self.store.explained():
+            return self.store.host.read(self._key, self._version.version_id, start, stop, seen=self._version).data
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._identifiers import check_identifier
 from .._records import Cached, Pin
-from ..errors import NotSupported
+from ..errors import NotSupported, StorageError
 from ..protocol import AssemblyStore, Receipt, Version
-from .in_parts import parts_of
+from .in_parts import InParts, parts_of
 from .publish import seconds_of
+from .show import Place, Summary, summary_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -228,6 +229,38 @@ class Store:
         """
         return self._file_names(assembly_prefix)
 
+    def show(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> Summary:
+        """Return what an assembly contains and where it is, without its data: in about five requests.
+
+        Args:
+            identifier, version_id, sha1, sha256, assembly_prefix, newest: as in `load`.
+
+        Returns:
+            a summary: ``print`` shows it, ``as_dict()`` is for programs, and ``picture()`` reads a few tiles. Files of
+            other programs are downloaded for it.
+
+        Raises:
+            as `load`.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> store.show("Lab2026.rates")
+            <storage_plugins summary of 'Lab2026.rates': neuroid 2, float64>
+        """
+        return summary_of(self._place(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix)))
+
     def upload_file(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
     ) -> Receipt:
@@ -368,6 +401,42 @@ class Store:
         """Return an assembly of which only the description was read; errors as of `in_parts.parts_of`."""
         key, found = self._in_parts(identifier, pin)
         return parts_of(found, functools.partial(self.fetch, key, sha256=found.digests.sha256))
+
+    def _place(self, identifier: str | Receipt, pin: Pin) -> Place:
+        """Return where the version is that a pin means, and what is known of it."""
+        name = identifier.identifier if isinstance(identifier, Receipt) else identifier
+        try:
+            key, found = self._in_parts(identifier, pin)
+        except NotSupported:
+            key, found = self._verified(identifier, pin)
+        store = found.source.store if isinstance(found, InParts) else self
+        try:
+            versions = store._versions_of_key(key, name)
+        except StorageError:
+            versions = None
+        return Place(
+            identifier=name,
+            key=key,
+            store=store.name,
+            address=store.address,
+            found=found,
+            versions=versions,
+            receipts=self._receipts_of(key),
+            refetch=functools.partial(self.fetch, key, sha256=found.digests.sha256),
+            is_public=functools.partial(store._anyone_can_read, key),
+        )
+
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        """Return the receipts of a key, newest first."""
+        return []
+
+    def _versions_of_key(self, key: str, name: str) -> list[Version]:
+        """Return the versions of a file that are of an identifier."""
+        return self._versions(name, None)
+
+    def _anyone_can_read(self, key: str, version_id: str | None, newest: bool) -> bool | None:
+        """Whether anyone can read a version; None: unknown."""
+        return None
 
     def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
         """Return an assembly's key, and where its version was found, not downloaded."""

@@ -3,6 +3,7 @@
 from ._decoding import check, decode, decode_extras, with_stimulus_id
 from ._encoding import content_digest, encode
 from ._parts import LocalSource, Parts
+from ._summary import summary
 
 __all__ = [
     "LocalSource",
@@ -12,5 +13,6 @@ __all__ = [
     "decode",
     "decode_extras",
     "encode",
+    "summary",
     "with_stimulus_id",
 ]

@@ -34,6 +34,7 @@ from ._reading import Damaged, Opened, Unfit, bound, description, element, laid_
 from ._tiles import Array, in_threads, region, tile_count
 
 _AHEAD = 64 << 10  # bytes read at least where HDF5 asks for some
+_BEFORE = 256 << 10  # bytes before those: coordinates are written there, just before the description
 _MOST_LOOKS = 64  # requests until the description is found; a file of this package needs two
 _TOGETHER = 8 << 20  # bytes of one request at most
 _GAP = 32 << 10  # bytes that are read for nothing rather than in a request of their own
@@ -106,6 +107,21 @@ class LocalSource:
                 return file.read(stop - start)
 
 
+class _Near:
+    """A file of which some blocks were read already."""
+
+    def __init__(self, source: Source, blocks: list[tuple[int, bytes]]) -> None:
+        self._source, self._blocks = source, blocks
+        self.name, self.size = source.name, source.size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from ``start`` to ``stop``."""
+        for offset, block in self._blocks:
+            if offset <= start and stop <= offset + len(block):
+                return block[start - offset : stop - offset]
+        return self._source.read(start, stop)
+
+
 class Parts:
     """An assembly in a file, its description read and verified, its arrays not yet.
 
@@ -140,7 +156,7 @@ class Parts:
     def __init__(self, source: Source, content_digest: str | None = None) -> None:
         self.source = source
         with _damage(source):
-            found = _attribute(source)
+            found, blocks = _attribute(source)
             if found is None:
                 if content_digest is not None:
                     raise Damaged("its description is missing")
@@ -154,6 +170,7 @@ class Parts:
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise Damaged(f"its description contradicts itself ({error})") from error
         self.description: Json = self._opened.description
+        self._near = _Near(source, blocks)
 
     @property
     def layouts(self) -> dict[str | None, Layout]:
@@ -183,12 +200,22 @@ class Parts:
         wrapped: xr.DataArray = cls(made)
         return wrapped
 
-    def coordinate(self, name: str) -> Any:
-        """Return the elements of one coordinate, verified."""
+    def coordinates(self, most: int) -> dict[str, Any]:
+        """Return the elements of coordinates, verified: as many, the smallest first, as take ``most`` bytes."""
+        found, names, total = self._opened, list[str | None](), 0
+        for name in sorted(filter(None, found.layouts), key=self.stored_size):
+            total += self.stored_size(name)
+            if total > most:
+                break
+            names.append(name)
         with _damage(self.source):
-            held = _held(self.source, self._opened.chunks[name] or [])
-            _add_whole(self._opened, [name], held)
-            return restored(element(self._opened, name, held.__getitem__), self._opened.layouts[name].shape)
+            held = _held(self._near, [piece for name in names for piece in found.chunks[name] or []])
+            _add_whole(found, names, held)
+            return {
+                name: restored(element(found, name, held.__getitem__), found.layouts[name].shape)
+                for name in names
+                if name is not None
+            }
 
     def tiles(self) -> Tiles | None:
         """Return the data as tiles; None: they are not numbers in tiles, but text, or a single value."""
@@ -201,7 +228,7 @@ class Parts:
     def _assembly(self, chunks: Any) -> xr.DataArray:
         found, tiles = self._opened, self.tiles()
         names = [name for name in found.layouts if name is not None or tiles is None]
-        held = _held(self.source, [piece for name in names for piece in found.chunks[name] or []])
+        held = _held(self._near, [piece for name in names for piece in found.chunks[name] or []])
         _add_whole(found, names, held)
         values: dict[str | None, Any] = dict(read_elements(found, held.__getitem__, skip_data=tiles is not None))
         if tiles is None:
@@ -273,8 +300,10 @@ class _Window(io.RawIOBase):
         raise OSError("these bytes are not here")
 
 
-def _attribute(source: Source) -> str | None:
-    """Return the text of a file's description; None: it has none, as it is of another program.
+def _attribute(source: Source) -> tuple[str | None, list[tuple[int, bytes]]]:
+    """Return the text of a file's description, and the parts of the file that were read to find it, with their places.
+
+    None: it has none, as it is of another program.
 
     HDF5 gets to see bytes that are here already, so that its lock is never held while a server is waited for.
     """
@@ -282,22 +311,22 @@ def _attribute(source: Source) -> str | None:
     blocks = [(0, source.read(0, min(size, Parts.HEAD)))]
     start = blocks[0][1][:16]
     if start[:8] != SIGNATURE or (start[13:15] if start[8] < 2 else start[9:11]) != b"\x08\x08":
-        return None
+        return None, blocks
     if h5py is None:
         raise NotSupported("h5py is not installed, and without it files are not read in parts")
     for _ in range(_MOST_LOOKS):
         window = _Window(blocks, size)
         try:
             with library(), h5py.File(window, "r") as file:
-                return _text(file.id, size)
+                return _text(file.id, size), blocks
         except Damaged:
             raise
         except Exception as error:
             if window.missing is None:
                 raise Damaged(f"its description cannot be read ({error})") from error
         offset, count = window.missing
-        begin = max(0, offset - _AHEAD // 2)
-        end = max(offset + count, begin + _AHEAD)
+        begin = max(0, offset - _BEFORE)
+        end = max(offset + count, offset + _AHEAD)
         end = size if size - end < _AHEAD else end
         blocks.append((begin, source.read(begin, end)))
     raise Damaged("its description cannot be found")
