@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
+    from ._store.diff import diff
     from ._store.open import load, open_store
     from ._store.store import Store
 
@@ -62,6 +63,7 @@ __all__ = [
     "StoreSettings",
     "StoreUnavailable",
     "Version",
+    "diff",
     "hookimpl",
     "load",
     "mirror",
@@ -78,6 +80,7 @@ __getattr__ = names_from(
         "MirrorReport": "_mirror.mirror",
         "Store": "_store.store",
         "StoreSettings": "_backend.settings",
+        "diff": "_store.diff",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",

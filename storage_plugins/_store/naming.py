@@ -17,6 +17,7 @@ from .._records import Pin
 from ..errors import AssemblyNotFound, ConfigError, InvalidPin, NotSupported, PluginError
 from ..protocol import Receipt
 from .open import found_at, open_entry
+from .store import Store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,14 +71,7 @@ def named(what: str | os.PathLike[str] | Receipt, config: ConfigLike = None, pin
     stores = Config.open(config)
     found = None if isinstance(what, Receipt) or Path(text).is_file() else _IN_STORE.fullmatch(text)
     if found and found[1] in stores.stores:
-        store = open_entry(stores.entry(found[1]))
-        identifier = check_identifier(found[2])
-        pins = {"version_id": pin.version_id, "sha1": pin.sha1, "sha256": pin.sha256, "newest": pin.newest}
-        return Assembly(
-            text,
-            functools.partial(store.opened_parts, identifier, pin),
-            functools.partial(store.load_file, identifier, assembly_prefix=pin.assembly_prefix, **pins),  # type: ignore[arg-type]
-        )
+        return in_store(open_entry(stores.entry(found[1])), found[2], pin)
     if pin.names_version or pin.newest:
         raise InvalidPin(f"A version can be chosen of an identifier in a store, not of {text}")
     if Path(text).is_file():
@@ -91,6 +85,17 @@ def named(what: str | os.PathLike[str] | Receipt, config: ConfigLike = None, pin
         raise AssemblyNotFound(
             f"{text} is not a file, an identifier in a store (lab:{text.rpartition(':')[2]}), or a URI", hint=known
         ) from error
+
+
+def in_store(store: Store, identifier: str, pin: Pin) -> Assembly:
+    """Return an assembly of an open store."""
+    check_identifier(identifier)
+    pins: dict[str, Any] = {name: getattr(pin, name) for name in ("version_id", "sha1", "sha256", "newest")}
+    return Assembly(
+        f"{store.name}:{identifier}",
+        functools.partial(store.opened_parts, identifier, pin),
+        functools.partial(store.load_file, identifier, assembly_prefix=pin.assembly_prefix, **pins),
+    )
 
 
 def _is_uri(text: str) -> bool:

@@ -24,7 +24,7 @@ from ._output import VisibleFormatter, say
 from ._receipts import receipts
 from ._schema import schema
 from ._sharing import publish, publish_store, share, unpublish
-from ._showing import show
+from ._showing import diff, show
 from ._signals import end_as_by_ctrl_c, exit_code_of
 from ._starting import demo, init
 from ._stores import backends, stores
@@ -33,7 +33,7 @@ from ._uploading import upload
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
-    *(upload, load, fetch, list_names, versions, show, content_digest),
+    *(upload, load, fetch, list_names, versions, show, diff, content_digest),
     *(publish, unpublish, publish_store, share, mirror, receipts, cache),
 )
 

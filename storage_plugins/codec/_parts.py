@@ -200,7 +200,7 @@ class Parts:
         wrapped: xr.DataArray = cls(made)
         return wrapped
 
-    def coordinates(self, most: int) -> dict[str, Any]:
+    def coordinates(self, most: float = math.inf) -> dict[str, Any]:
         """Return the elements of coordinates, verified: as many, the smallest first, as take ``most`` bytes."""
         found, names, total = self._opened, list[str | None](), 0
         for name in sorted(filter(None, found.layouts), key=self.stored_size):

@@ -48,14 +48,14 @@ def _of_parts(parts: Parts) -> dict[str, Any]:
         coords.append(_coord(name, entry["dims"], index, values.get(name), _type(entry["type"]), stored))
     return {
         "content_digest": parts.digest,
-        "name": _plain(from_json(description["name"])),
+        "name": plain(from_json(description["name"])),
         "dims": list(description["dims"]),
         "shape": list(shape),
         "dtype": _type(data["type"]),
         "nbytes": math.prod(shape) * (dtype.itemsize if dtype is not None else 8),
         "stored_bytes": parts.stored_size(None),
         "coords": coords,
-        "attrs": {name: _plain(from_json(form)) for name, form in data["attrs"].items()},
+        "attrs": {name: plain(from_json(form)) for name, form in data["attrs"].items()},
         "extras": list(description.get("extras", {})),
     }
 
@@ -83,14 +83,14 @@ def _of_assembly(assembly: xr.DataArray) -> dict[str, Any]:
         coords.append(_coord(str(name), list(map(str, coord.dims)), of, coord.values, str(coord.dtype), None))
     return {
         "content_digest": None,
-        "name": _plain(assembly.name),
+        "name": plain(assembly.name),
         "dims": list(map(str, assembly.dims)),
         "shape": list(assembly.shape),
         "dtype": str(assembly.dtype),
         "nbytes": assembly.nbytes,
         "stored_bytes": None,
         "coords": coords,
-        "attrs": {str(name): _plain(value) for name, value in assembly.attrs.items()},
+        "attrs": {str(name): plain(value) for name, value in assembly.attrs.items()},
         "extras": [],
     }
 
@@ -101,7 +101,7 @@ def _coord(name: str, dims: Any, index: str | None, values: Any, dtype: str, sto
         flat = values.reshape(-1) if hasattr(values, "reshape") else values
         different = _different(flat)
         distinct = None if different is None else len(different)
-        examples = [_plain(value) for value in (flat if different is None else different)[:_EXAMPLES]]
+        examples = [plain(value) for value in (flat if different is None else different)[:_EXAMPLES]]
     return {
         "name": name,
         "dims": list(dims),
@@ -121,16 +121,16 @@ def _different(values: Any) -> Any:
         return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value that has a JSON form: itself, or text for what JSON has not."""
     if isinstance(value, np.generic) and value.dtype.kind in "biufU":
         value = value.item()
     if isinstance(value, np.ndarray):
         value = value.tolist() if value.size <= _SMALL else f"array of {value.dtype}, shape {value.shape}"
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
