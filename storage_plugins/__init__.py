@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._backend.settings import ConfigFolder, StoreSettings
     from ._mirror.mirror import MirrorReport, mirror
     from ._store.cite import Citation, cite
+    from ._store.diff import diff
     from ._store.many import ManyReport
     from ._store.open import load, open_store
     from ._store.prefetch import PrefetchReport
@@ -78,6 +79,7 @@ __all__ = [
     "Whereabouts",
     "WithdrawReport",
     "cite",
+    "diff",
     "hookimpl",
     "load",
     "mirror",
@@ -103,6 +105,7 @@ __getattr__ = names_from(
         "Whereabouts": "_audit.where",
         "WithdrawReport": "_audit.withdraw",
         "cite": "_store.cite",
+        "diff": "_store.diff",
         "hookimpl": "_backend.discovery",
         "load": "_store.open",
         "mirror": "_mirror.mirror",

@@ -158,6 +158,14 @@ def test_one_environment_writes_the_same_bytes_twice(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_long_text_beside_short_comes_back(tmp_path):
+    long = xr.DataArray(np.zeros(4000), dims="t", coords={"note": ("t", ["x" * 9999, *["short"] * 3999])})
+    codec.encode(long, tmp_path / "x.nc", identifier="X")
+    assert (tmp_path / "x.nc").stat().st_size < 1_000_000
+    assert codec.decode(tmp_path / "x.nc").identical(long)
+    assert codec.decode(tmp_path / "x.nc", chunks={}).identical(long)
+
+
 @pytest.mark.parametrize("variable", ["data", "__xarray_dataarray_variable__", "anything"])
 def test_files_of_others_load_as_xarray_opens_them(tmp_path, variable):
     made = make_assembly().reset_index(["presentation", "neuroid"])

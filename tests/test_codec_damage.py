@@ -97,6 +97,10 @@ def read_in_every_way(path: Path, name: str | None) -> dict[str, str]:
         lazy = codec.decode(path, chunks={})
         return lazy.compute() if lazy.nbytes < 1 << 30 else lazy
 
+    def opened_in_parts() -> xr.DataArray:
+        lazy = codec.Parts(codec.LocalSource(path)).assembly()
+        return lazy.compute() if lazy.nbytes < 1 << 30 else lazy
+
     def outcome(read: Any, right: dict[str | None, Any]) -> str:
         notices.buffer.clear()
         try:
@@ -115,6 +119,7 @@ def read_in_every_way(path: Path, name: str | None) -> dict[str, str]:
     outcomes = {
         "decode": outcome(lambda: {None: codec.decode(path)}, {None: whole}),
         "chunks": outcome(lambda: {None: in_parts()}, {None: whole}),
+        "parts": outcome(lambda: {None: opened_in_parts()}, {None: whole}),
         "extras": outcome(lambda: codec.decode_extras(path), extras),
         "check": outcome(lambda: codec.check(path) or {}, {}),
     }

@@ -20,7 +20,7 @@ from assemblies import changes
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from storage_plugins import EncodingError, codec
+from storage_plugins import EncodingError, NotSupported, codec
 from storage_plugins.testing._assemblies import EXPLICIT_INDEXES, assemblies, multi_indexes, texts, with_index
 from storage_plugins.testing._comparison import differences
 
@@ -116,6 +116,26 @@ def test_the_digest_does_not_know_how_an_index_keeps_its_levels(data, size):
     made = [with_index(xr.DataArray(np.zeros(size), dims="the dim"), "the dim", way) for way in (index, other)]
     assert differences(*made) == []
     assert len(set(map(codec.content_digest, made))) == 1
+
+
+@often
+@given(assembly=assemblies(), compression=compressions, data=st.data())
+def test_an_assembly_that_is_read_in_parts_is_the_same_assembly(path, write, assembly, compression, data):
+    digest = write(assembly, compression=compression)
+    try:
+        parts = codec.Parts(codec.LocalSource(path), digest)
+    except NotSupported:  # text of any length
+        return
+    assert differences(parts.assembly().load(), assembly) == []
+    if assembly.dtype.kind not in "O" and isinstance(assembly.data, np.ndarray):
+        lazy, whole = parts.assembly(), codec.decode(path)
+        places = st.one_of(
+            *(st.integers(0, 0) for size in [max(assembly.shape, default=0)] if size),
+            st.slices(max(assembly.shape, default=0)),
+            st.lists(st.integers(0, 0), max_size=3),
+        )
+        part = {dim: data.draw(places) for dim, size in assembly.sizes.items() if size}
+        assert differences(lazy.isel(part).load(), whole.isel(part)) == []
 
 
 @sometimes

@@ -46,7 +46,9 @@ def content(
         reply.raw.close()
         raise
     skip = (start, stop) if reply.status == 200 else (0, None)
-    return Content(version, Body(reply.raw, what, bucket.address, *skip), private=bucket.signs(anonymous))
+    ignored = reply.status == 200 and "Range" in headers
+    body = Body(reply.raw, what, bucket.address, *skip)
+    return Content(version, body, private=bucket.signs(anonymous), whole=ignored)
 
 
 class Body:

@@ -94,11 +94,10 @@ class LinkedFile(FileOperations):
         except BaseException:
             answer.close()
             raise
-        known = {} if partial else _hashes(answer.headers)
-        version = Version(version_id=None, size=whole, etag=etag, md5=known.get("md5"), sha256=known.get("sha256"))
-        return Content(
-            version, self._blocks(answer, 0 if partial else start, stop if not partial else None), private=True
-        )
+        known = _recorded(answer.headers) if partial else _hashes(answer.headers)
+        version = Version.described(known, version_id=None, size=whole, etag=etag, md5=known.get("md5"))
+        blocks = self._blocks(answer, 0 if partial else start, stop if not partial else None)
+        return Content(version, blocks, private=True, whole=not partial and "Range" in headers)
 
     def _checked(self, answer: Any, start: int) -> tuple[bool, int | None]:
         """Return whether the answer is the range asked for, and the size of the whole file if it says so."""
@@ -198,10 +197,13 @@ def _hashes(headers: http.client.HTTPMessage) -> dict[str, str]:
     own_keys = any(value != "AES256" or "customer" in name for name, value in encryption.items())
     if etag and not own_keys and any(name.lower().startswith("x-amz-") for name in headers):
         found["md5"] = etag[1]
-    recorded = headers.get("x-amz-meta-sha256", "")
-    if re.fullmatch(r"[0-9a-f]{64}", recorded):
-        found["sha256"] = recorded
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in (found | _recorded(headers)).items() if value}
+
+
+def _recorded(headers: http.client.HTTPMessage) -> dict[str, str]:
+    """Return what S3's answer says of the whole file, whatever range was asked for: the record of an upload."""
+    names = ("sha1", "sha256", "content-digest")
+    return {name: headers[f"x-amz-meta-{name}"] for name in names if f"x-amz-meta-{name}" in headers}
 
 
 def _hex(text: str, size: int) -> str:

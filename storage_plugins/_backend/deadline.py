@@ -162,6 +162,7 @@ class Incoming:
     Attributes:
         version: what the host's answer says of it.
         private: whether credentials were needed.
+        whole: whether the host ignored the range that was asked for.
     """
 
     def __init__(self, deadline: Deadline, what: str, read: Callable[[], Content]) -> None:
@@ -185,6 +186,7 @@ class Incoming:
             assert self._error is not None  # noqa: S101  a worker that ends without an answer has failed
             raise self._error
         self.version, self.private = self._answer.version, self._answer.private
+        self.whole = self._answer.whole
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
-from ..errors import AlreadyExists, IntegrityError, PluginError, StorageError, StoreUnavailable
+from ..errors import AlreadyExists, IntegrityError, NotSupported, PluginError, StorageError, StoreUnavailable
 from ..protocol import Version
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
@@ -72,6 +72,19 @@ class Download:
     digests: Digests | None = None
     private: bool = True
     contradiction: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some bytes of one version.
+
+    Attributes:
+        version: what the host says of it.
+        data: the bytes.
+    """
+
+    version: Version
+    data: bytes
 
 
 class Host(Calls):
@@ -279,8 +292,61 @@ class Host(Calls):
         contradiction = _contradiction(version, digests, md5.hexdigest() if md5 else None)
         return Download(version, digests, incoming.private, contradiction)
 
-    def _read(self, key: str, version_id: str | None, start: int, if_match: str | None) -> Content:
-        content = self._checked("read", self.files.read(key, version_id, start=start, if_match=if_match), Content)
+    def read(self, key: str, version_id: str | None, start: int, stop: int, *, seen: Version | None = None) -> Part:
+        """Return the bytes ``start`` to ``stop`` of one version, or fewer at its end.
+
+        Args:
+            key, version_id: which version; None: the newest.
+            start, stop: of the part.
+            seen: the version as an earlier part came with it: all parts are of this very version.
+
+        Raises:
+            IntegrityError: the version is another one by now.
+            NotSupported: the host ignores ranges.
+            AssemblyNotFound, AccessDenied, StoreUnavailable: from the backend.
+        """
+        deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
+        data, version, failures = bytearray(), seen, 0
+        while True:
+            at = start + len(data)
+            pinned = version_id if version is None else version.version_id or version_id
+            etag = version.etag if version else None
+            try:
+                with Incoming(deadline, what, lambda: self._read(key, pinned, at, etag, stop)) as incoming:  # noqa: B023
+                    version = self._same(key, version, incoming.version)
+                    if incoming.whole:
+                        raise NotSupported(f"{self.address} does not support reading parts of files")
+                    for block in incoming:
+                        data += block
+                        if start + len(data) > stop:
+                            raise NotSupported(f"{self.address} sends more of {key} than was asked for")
+                if version.size is not None and start + len(data) < min(stop, version.size):
+                    raise StoreUnavailable(f"{key} ended after {start + len(data)} bytes in {self.address}")
+                return Part(version, bytes(data))
+            except StoreUnavailable as error:
+                failures = failures + 1 if start + len(data) == at else 1
+                if failures >= ATTEMPTS or not deadline.left():
+                    raise
+                wait(failures, error, deadline)
+
+    def _same(self, key: str, seen: Version | None, got: Version) -> Version:
+        """Return the version that is being read; raise IntegrityError if it is another one by now."""
+        if seen is None:
+            return got
+        for name in ("version_id", "size", "etag"):
+            before, now = getattr(seen, name), getattr(got, name)
+            if None not in (before, now) and before != now:
+                raise IntegrityError(
+                    f"{key} was replaced in {self.address} while it was read ({name} {before}, now {now})",
+                    hint="Load it again.",
+                )
+        return seen
+
+    def _read(
+        self, key: str, version_id: str | None, start: int, if_match: str | None, stop: int | None = None
+    ) -> Content:
+        answer = self.files.read(key, version_id, start=start, stop=stop, if_match=if_match)
+        content = self._checked("read", answer, Content)
         self._check_version("read(…).version", self._checked("read(…).version", content.version, Version))
         return content
 

@@ -107,12 +107,14 @@ class Content:
             whatever range was requested.
         blocks: the requested bytes, in order.
         private: whether credentials were needed; the copy then stays in the user's own cache.
+        whole: whether the server ignored the range and sends the whole file, of which ``blocks`` passes over the rest.
     """
 
-    def __init__(self, version: Version, blocks: Iterator[bytes], *, private: bool = True) -> None:
+    def __init__(self, version: Version, blocks: Iterator[bytes], *, private: bool = True, whole: bool = False) -> None:
         self.version = version
         self.blocks = blocks
         self.private = private
+        self.whole = whole
 
     def __enter__(self) -> Self:
         return self

@@ -21,10 +21,12 @@ from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation, cite
 from .copies import saying_where_copies_are
+from .in_parts import PartLoader
 from .load import Loader
 from .parts import Parts
 from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
+from .show import anyone_can_read
 from .store import Store, UploadOptions
 from .upload import upload_assembly, upload_file
 
@@ -149,13 +151,41 @@ class FileStore(Store):
         with self.explained(), saying_where_copies_are(self, identifier if usual else key, key, pin):
             return key, Loader(self.parts).fetch(key, pin, identifier)
 
+    def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        if isinstance(identifier, Receipt):
+            key, pin = identifier.key, self._pin_of(identifier, pin)
+            return key, self.file_in_parts(key, pin, receipt=identifier)
+        key = assembly_key(identifier, self.parts.prefix(pin.assembly_prefix))
+        return key, self.file_in_parts(key, pin, identifier)
+
+    def file_in_parts(
+        self, key: str, pin: Pin, identifier: str | None = None, *, receipt: Receipt | None = None
+    ) -> Cached:
+        """Return the version of a file that ``pin`` means, not downloaded; the verified file where it is here."""
+        with self.explained():
+            return PartLoader(self, receipt).fetch(check_file_name(key), pin, identifier)
+
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        return self.receipts.of(key)
+
+    def _versions_of_key(self, key: str, name: str) -> list[Version]:
+        with self.explained():
+            return [version for version in self.host.versions(key) if version.answers_to(name)]
+
+    def _anyone_can_read(self, key: str, version_id: str | None, newest: bool) -> bool | None:
+        return anyone_can_read(self.host, key, version_id, newest)
+
+    def _pin_of(self, receipt: Receipt, pin: Pin) -> Pin:
+        """Return the pin that a receipt is."""
+        if pin.names_version:
+            raise TypeError("A receipt is a pin already: give nothing else with it")
+        # another location's version id means nothing here
+        version_id = receipt.version_id if receipt.address == self.address else None
+        return dataclasses.replace(pin, version_id=version_id, sha1=receipt.sha1, sha256=receipt.sha256)
+
     def _fetch(self, name: str | Receipt, pin: Pin) -> Cached:
         if isinstance(name, Receipt):
-            if pin.names_version:
-                raise TypeError("A receipt is a pin already: give nothing else with it")
-            # another location's version id means nothing here
-            version_id = name.version_id if name.address == self.address else None
-            pin = dataclasses.replace(pin, version_id=version_id, sha1=name.sha1, sha256=name.sha256)
+            pin = self._pin_of(name, pin)
             name = name.key
         with self.explained(), saying_where_copies_are(self, name, name, pin):
             return Loader(self.parts).fetch(check_file_name(name), pin)

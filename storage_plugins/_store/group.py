@@ -148,6 +148,20 @@ class Group(Store):
             pin,
         )
 
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        return self._receipts.of(key)
+
+    def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        if isinstance(identifier, Receipt):
+            return self._first(lambda member: member._in_parts(identifier, pin))
+        return self._found(
+            lambda member, pin: member._in_parts(identifier, pin),
+            lambda member: next(iter(member._versions(identifier, self._prefix(pin))), None),
+            assembly_key(identifier, self._prefix(pin)),
+            identifier,
+            pin,
+        )
+
     def _found(
         self,
         load: Callable[[FileStore, Pin], T],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-import functools
 import logging
 import os
 from collections.abc import Mapping
@@ -20,14 +19,18 @@ from .._config.config import Config, StoreEntry, nearest
 from .._config.secrets import refuse_shown_secrets
 from .._config.trust import check_secrets
 from .._copies.cache import Cache
+from .._records import Cached, Pin
 from ..errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from ..protocol import AssemblyStore, Receipt
 from .file_store import FileStore
 from .group import BACKEND, Group, GroupSettings
+from .in_parts import parts_of
 from .store import PlainStore, Store
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from .. import codec
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ def load(
     cls: type | None = None,
     chunks: Mapping[Any, Any] | int | str | None = None,
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    download: bool = True,
 ) -> xr.DataArray:
     """Load the assembly that a receipt's ``uri`` names; no configuration is needed.
 
@@ -66,7 +70,7 @@ def load(
 
     Args:
         uri: such as ``s3://bucket/key?versionId=…#sha256=…``; ``sha1=`` is understood too. Or a receipt.
-        cls, chunks: as in ``Store.load``.
+        cls, chunks, download: as in ``Store.load``.
         config: as in `open_store`.
 
     Raises:
@@ -84,6 +88,49 @@ def load(
     """
     from .. import codec
 
+    named = found_at(uri, config)
+    if not download:
+        try:
+            return named.parts().assembly(cls, chunks)
+        except NotSupported as error:
+            _log.warning("%s. It is downloaded whole", error.message)
+    return codec.decode(named.fetch(), cls=cls, chunks=chunks, refetch=named.fetch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A version that a URI names.
+
+    Attributes:
+        store: where it is.
+        key: name of the file.
+        pin: which version.
+        receipt: that the caller gave, if any.
+    """
+
+    store: Store
+    key: str
+    pin: Pin
+    receipt: Receipt | None = None
+
+    def fetch(self) -> Path:
+        """Return the verified file."""
+        return self.store.fetch(self.key, version_id=self.pin.version_id, sha1=self.pin.sha1, sha256=self.pin.sha256)
+
+    def found(self) -> Cached:
+        """Return where the version is, not downloaded."""
+        if not isinstance(self.store, FileStore):
+            raise NotSupported(f"Store {self.store.name!r} does not support download=False")
+        return self.store.file_in_parts(self.key, self.pin, receipt=self.receipt)
+
+    def parts(self) -> codec.Parts:
+        """Return the assembly, of which only the description was read; errors as of `parts_of`."""
+        return parts_of(self.found(), self.fetch)
+
+
+def found_at(uri: str | Receipt, config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Named:
+    """Return what a URI, or a receipt's, names; errors as `load`. No request is made yet."""
+    receipt = uri if isinstance(uri, Receipt) else None
     uri = uri.uri if isinstance(uri, Receipt) else uri
     try:
         parts = urlsplit(uri)
@@ -99,8 +146,7 @@ def load(
         _log.warning("%s was not verified: the link has no hash (#sha256=…)", parts._replace(query="").geturl())
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None, given="address")
     store = store_at(entry, Config.open(config))
-    fetch = functools.partial(store.fetch, location.key, version_id=location.version_id, **hashes)  # type: ignore[arg-type]
-    return codec.decode(fetch(), cls=cls, chunks=chunks, refetch=fetch)
+    return Named(store, location.key, Pin(location.version_id, hashes.get("sha1"), hashes.get("sha256")), receipt)
 
 
 def _reduced(store: Store) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,17 +20,20 @@ from .._identifiers import check_identifier
 from .._progress import Bars
 from .._records import Cached, Pin
 from .._visible import html_fields, visible
-from ..errors import ConfigError, NotSupported
+from ..errors import ConfigError, NotSupported, StorageError
 from ..protocol import AssemblyStore, Receipt, Version
 from .cite import Citation, cite
+from .in_parts import InParts, parts_of
 from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
 from .publish import seconds_of
+from .show import Place, Summary, summary_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     import xarray as xr
 
+    from .. import codec
     from .._audit.report import VerifyReport
     from .._audit.where import Whereabouts
     from .._audit.withdraw import WithdrawReport
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 
 _LARGE = 8 << 20  # bytes from which on a file gets a progress bar
 Report = Callable[[str, int, int | None], None]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,6 +161,7 @@ class Store:
         chunks: Mapping[Any, Any] | int | str | None = None,
         assembly_prefix: str | None = None,
         newest: bool = False,
+        download: bool = True,
     ) -> xr.DataArray:
         """Return an assembly, verified over every byte.
 
@@ -166,6 +173,9 @@ class Store:
             chunks: for a dask-backed assembly, as in ``xarray.open_dataset``; None: in memory.
             assembly_prefix: what the file's name begins with; None: the store's setting.
             newest: ask the store for its newest version, whatever the receipts say.
+            download: False: open it where it is stored. Coordinates are read at once; of the data, only the tiles
+                that are used, each verified by its hash when it is read. What cannot be read so, such as files of
+                other programs, is downloaded, with a warning in the log.
 
         Raises:
             AssemblyNotFound: no such identifier, version or hash.
@@ -183,8 +193,12 @@ class Store:
             >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
             >>> store.load("Lab2026.rates", sha1=receipt.sha1).values
             array([1.5, 2. ])
+            >>> store.load("Lab2026.rates", download=False)[0].item()
+            1.5
         """
-        return self._load(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix), cls, chunks)
+        pin = Pin(version_id, sha1, sha256, newest, assembly_prefix)
+        load = self._load if download else self._load_in_place
+        return load(identifier, pin, cls, chunks)
 
     def load_extras(
         self,
@@ -248,6 +262,38 @@ class Store:
             AccessDenied, StoreUnavailable: they cannot be listed.
         """
         return self._file_names(assembly_prefix)
+
+    def show(
+        self,
+        identifier: str | Receipt,
+        *,
+        version_id: str | None = None,
+        sha1: str | None = None,
+        sha256: str | None = None,
+        assembly_prefix: str | None = None,
+        newest: bool = False,
+    ) -> Summary:
+        """Return what an assembly contains and where it is, without its data: in about five requests.
+
+        Args:
+            identifier, version_id, sha1, sha256, assembly_prefix, newest: as in `load`.
+
+        Returns:
+            a summary: ``print`` shows it, ``as_dict()`` is for programs, and ``picture()`` reads a few tiles. Files of
+            other programs are downloaded for it.
+
+        Raises:
+            as `load`.
+
+        Example:
+            >>> import storage_plugins, tempfile, xarray as xr
+            >>> stores = {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}
+            >>> store = storage_plugins.open_store(config={"stores": stores})
+            >>> receipt = store.upload(xr.DataArray([1.5, 2.0], dims="neuroid"), "Lab2026.rates")
+            >>> store.show("Lab2026.rates")
+            <storage_plugins summary of 'Lab2026.rates': neuroid 2, float64>
+        """
+        return summary_of(self._place(identifier, Pin(version_id, sha1, sha256, newest, assembly_prefix)))
 
     def upload_file(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool | None = None
@@ -680,6 +726,60 @@ class Store:
         key, cached = self._verified(identifier, pin)
         refetch = functools.partial(self.fetch, key, sha256=cached.digests.sha256)  # travels in a lazy one's pickle
         return codec.decode(cached.path, cls=cls, chunks=chunks, refetch=refetch)
+
+    def _load_in_place(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
+        """Return an assembly that is read in parts; one that cannot be is downloaded."""
+        try:
+            parts = self.opened_parts(identifier, pin)
+        except NotSupported as error:
+            _log.warning("%s. It is downloaded whole", error.message)
+            return self._load(identifier, pin, cls, chunks)
+        return parts.assembly(cls, chunks)
+
+    def opened_parts(self, identifier: str | Receipt, pin: Pin) -> codec.Parts:
+        """Return an assembly of which only the description was read; errors as of `in_parts.parts_of`."""
+        key, found = self._in_parts(identifier, pin)
+        return parts_of(found, functools.partial(self.fetch, key, sha256=found.digests.sha256))
+
+    def _place(self, identifier: str | Receipt, pin: Pin) -> Place:
+        """Return where the version is that a pin means, and what is known of it."""
+        name = identifier.identifier if isinstance(identifier, Receipt) else identifier
+        try:
+            key, found = self._in_parts(identifier, pin)
+        except NotSupported:
+            key, found = self._verified(identifier, pin)
+        store = found.source.store if isinstance(found, InParts) else self
+        try:
+            versions = store._versions_of_key(key, name)
+        except StorageError:
+            versions = None
+        return Place(
+            identifier=name,
+            key=key,
+            store=store.name,
+            address=store.address,
+            found=found,
+            versions=versions,
+            receipts=self._receipts_of(key),
+            refetch=functools.partial(self.fetch, key, sha256=found.digests.sha256),
+            is_public=functools.partial(store._anyone_can_read, key),
+        )
+
+    def _receipts_of(self, key: str) -> list[Receipt]:
+        """Return the receipts of a key, newest first."""
+        return []
+
+    def _versions_of_key(self, key: str, name: str) -> list[Version]:
+        """Return the versions of a file that are of an identifier."""
+        return self._versions(name, None)
+
+    def _anyone_can_read(self, key: str, version_id: str | None, newest: bool) -> bool | None:
+        """Whether anyone can read a version; None: unknown."""
+        return None
+
+    def _in_parts(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
+        """Return an assembly's key, and where its version was found, not downloaded."""
+        self._cannot("download=False")
 
     def _verified(self, identifier: str | Receipt, pin: Pin) -> tuple[str, Cached]:
         """Return an assembly's key, and its verified file on this computer."""

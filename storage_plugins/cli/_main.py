@@ -27,6 +27,7 @@ from ._prefetching import prefetch
 from ._receipts import receipts
 from ._schema import schema
 from ._sharing import publish, publish_store, share, unpublish
+from ._showing import diff, show
 from ._signals import end_as_by_ctrl_c, exit_code_of
 from ._starting import demo, init
 from ._stores import backends, stores
@@ -37,7 +38,7 @@ from ._withdrawing import withdraw
 
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
-    *(upload, load, fetch, prefetch, list_names, versions, content_digest, cite),
+    *(upload, load, fetch, prefetch, list_names, versions, show, diff, content_digest, cite),
     *(publish, unpublish, publish_store, share, mirror, verify, where, withdraw, receipts, cache),
 )
 

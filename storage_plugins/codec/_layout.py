@@ -89,8 +89,15 @@ class Layout:
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        """Shape of its chunks; empty: it is stored in one piece, unfiltered."""
+        """Shape of its chunks; empty: it is stored in one piece, unfiltered, as strings of any length are."""
+        if self.dtype is None:
+            return ()
         return self.tile if self.inner is None else (*self.tile, self.inner)
+
+
+def label(name: str | None) -> str:
+    """Return what a description calls a variable: ``/`` and the coordinate's name; the data's is empty."""
+    return "" if name is None else f"/{name}"
 
 
 def layout(name: str, dims: tuple[str, ...], shape: tuple[int, ...], entry: Mapping[str, Any], width: Any) -> Layout:

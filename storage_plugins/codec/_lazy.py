@@ -1,11 +1,13 @@
-"""An assembly's data as a dask array that reads tiles of its file when they are needed, here or on another machine."""
+"""An assembly's data, of which tiles are read when they are needed: as a dask array, or as xarray's lazy arrays."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +16,29 @@ import numpy as np
 from ..atomic import disk_errors
 from ..errors import IntegrityError
 from ._layout import Layout, from_stored
-from ._reading import Damaged, Opened, Unfit, read_tile, through_library
-from ._tiles import Array, offsets, region
+from ._library import pread
+from ._reading import Damaged, Opened, Unfit, through_library, tile_of
+from ._tiles import Array, region
+
+Tile = tuple[int, tuple[int, ...]]  # its number in row-major order, and where it begins
+_Overlap = tuple[int, Any, Any]  # along one axis: number of the tile, places in the tile, places in the result
 
 
 @dataclasses.dataclass
-class Tiles:
-    """An array in a file, from which slices are read; each tile is verified by its hash.
+class Tiles(abc.ABC):
+    """An array in a file, from which parts are read; each tile is verified by its hash.
 
     Holds no open file, so that threads share it and it can be pickled.
 
     Attributes:
-        path: of the file on the machine where it was opened.
-        size: of the file in bytes.
-        refetch: gets the file, where there is none at ``path``: on another machine.
+        layout: how it is stored.
+        proofs: the hash of each tile.
+        dtype: of the array.
     """
 
-    path: Path
-    size: int
-    group: str | None
     layout: Layout
-    chunks: list[tuple[int, int]] | None
     proofs: list[str]
     dtype: np.dtype[Any]
-    refetch: Callable[[], Path] | None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,51 +50,97 @@ class Tiles:
         """Number of its dimensions."""
         return len(self.layout.shape)
 
-    def __getitem__(self, key: Any) -> Array:
-        key = key if isinstance(key, tuple) else (key,)
-        wanted = [
-            range(size)[part] if isinstance(part, slice) else range(part, part + 1)
-            for part, size in zip(key, self.shape, strict=True)
-        ]
-        bounds = tuple(slice(min(part, default=0), max(part, default=-1) + 1) for part in wanted)
-        with disk_errors(f"read {self.path.name}"):
-            found = self._read(bounds)
-        steps = (slice(None, None, part.step) if isinstance(part, slice) else 0 for part in key)
-        return found[(*steps, ...)]  # an array even without dimensions
+    @abc.abstractmethod
+    def read(self, tiles: Sequence[Tile]) -> Iterator[Array]:
+        """Yield tiles as they are stored, in that order, each verified."""
 
-    def _read(self, bounds: tuple[slice, ...]) -> Array:
-        """Return a part of the array, from the tiles that it touches."""
-        place = self.layout
-        inner = () if place.inner is None else (place.inner,)
-        out = np.empty((*(bound.stop - bound.start for bound in bounds), *inner), place.dtype)
-        grid = [math.ceil(size / step) for size, step in zip(self.shape, place.tile, strict=True)]
-        first = tuple(bound.start // step * step for bound, step in zip(bounds, place.tile, strict=True))
-        path = self._present()
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            for within in offsets(tuple(b.stop - at for b, at in zip(bounds, first, strict=True)), place.tile):
-                offset = tuple(map(int.__add__, first, within))
-                steps = tuple(at // step for at, step in zip(offset, place.tile, strict=True))
-                number = int(np.ravel_multi_index(steps, grid)) if grid else 0
-                whole = region(offset, place.tile, self.shape)
-                proof = self.proofs[number]
-                if self.chunks is None:
-                    tile = through_library(path, self.group, place, whole, proof)
-                else:
-                    tile = read_tile(file, place, self.chunks[number], offset, proof)
-                source, target = [], []
-                for part, bound in zip(whole, bounds, strict=True):
-                    start, stop = max(part.start, bound.start), min(part.stop, bound.stop)
-                    source.append(slice(start - part.start, stop - part.start))
-                    target.append(slice(start - bound.start, stop - bound.start))
-                out[tuple(target)] = tile[tuple(source)]
-        except (Damaged, Unfit) as error:
-            raise IntegrityError(
-                f"{path.name} was changed since it was opened: {error}", hint="Load the assembly again."
-            ) from error
-        finally:
-            os.close(file)
-        return from_stored(out, self.dtype)
+    def __getitem__(self, key: Any) -> Array:
+        """Return a part: an int, a slice, or an array of places for each dimension, each on its own."""
+        key = key if isinstance(key, tuple) else (key,)
+        axes = [_overlaps(part, size, step) for part, size, step in zip(key, self.shape, self.layout.tile, strict=True)]
+        lengths = [length for length, _ in axes]
+        inner = () if self.layout.inner is None else (self.layout.inner,)
+        out = np.empty((*lengths, *inner), self.layout.dtype)
+        grid = [math.ceil(size / step) for size, step in zip(self.shape, self.layout.tile, strict=True)]
+        touched = [*itertools.product(*(overlaps for _, overlaps in axes))]
+        tiles = []
+        for overlap in touched:
+            steps = tuple(number for number, _, _ in overlap)
+            number = int(np.ravel_multi_index(steps, grid)) if grid else 0
+            tiles.append((number, tuple(at * step for at, step in zip(steps, self.layout.tile, strict=True))))
+        for overlap, tile in zip(touched, self.read(tiles), strict=True):
+            out[_together([target for _, _, target in overlap])] = tile[_together([source for _, source, _ in overlap])]
+        scalars = tuple(0 if isinstance(part, int | np.integer) else slice(None) for part in key)
+        return from_stored(out, self.dtype)[(*scalars, ...)]  # an array even without dimensions
+
+
+def _overlaps(part: Any, size: int, step: int) -> tuple[int, list[_Overlap]]:
+    """Return how many places of an axis are wanted, and in which tiles they are."""
+    if isinstance(part, slice) and part.indices(size)[2] == 1:
+        start, stop, _ = part.indices(size)
+        if stop <= start:
+            return 0, []
+        found: list[_Overlap] = []
+        for number in range(start // step, math.ceil(stop / step)):
+            first, last = max(start, number * step), min(stop, (number + 1) * step)
+            found.append(
+                (number, slice(first - number * step, last - number * step), slice(first - start, last - start))
+            )
+        return stop - start, found
+    places = np.arange(*part.indices(size)) if isinstance(part, slice) else np.atleast_1d(np.asarray(part))
+    places = np.where(places < 0, places + size, places)
+    numbers = places // step
+    return len(places), [
+        (int(number), places[chosen] - int(number) * step, chosen)
+        for number in np.unique(numbers)
+        for chosen in [np.flatnonzero(numbers == number)]
+    ]
+
+
+def _together(parts: list[Any]) -> tuple[Any, ...]:
+    """Return an index that takes its part of each axis on its own."""
+    if len(parts) < 2 or all(isinstance(part, slice) for part in parts):
+        return tuple(parts)
+    return np.ix_(*(np.arange(part.start, part.stop) if isinstance(part, slice) else part for part in parts))
+
+
+@dataclasses.dataclass
+class TilesOfFile(Tiles):
+    """An array in a file of this computer.
+
+    Attributes:
+        path: of the file on the machine where it was opened.
+        size: of the file in bytes.
+        chunks: where its chunks are; None: it is read through netCDF4.
+        refetch: gets the file, where there is none at ``path``: on another machine.
+    """
+
+    path: Path
+    size: int
+    group: str | None
+    chunks: list[tuple[int, int]] | None
+    refetch: Callable[[], Path] | None
+
+    def read(self, tiles: Sequence[Tile]) -> Iterator[Array]:
+        """Yield tiles of the file."""
+        with disk_errors(f"read {self.path.name}"):
+            path = self._present()
+            file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                for number, offset in tiles:
+                    proof = self.proofs[number]
+                    if self.chunks is None:
+                        whole = region(offset, self.layout.tile, self.shape)
+                        yield through_library(path, self.group, self.layout, whole, proof)
+                    else:
+                        at, size = self.chunks[number]
+                        yield tile_of(pread(file, size, at), self.layout, offset, proof)
+            except (Damaged, Unfit) as error:
+                raise IntegrityError(
+                    f"{path.name} was changed since it was opened: {error}", hint="Load the assembly again."
+                ) from error
+            finally:
+                os.close(file)
 
     def _present(self) -> Path:
         """Return the path of the file on this machine."""
@@ -115,14 +162,14 @@ def as_dask(found: Opened, dtype: np.dtype[Any], chunks: Any, refetch: Callable[
     for those not named.
     """
     place = found.layouts[None]
-    tiles = Tiles(
+    tiles = TilesOfFile(
+        place,
+        found.description["data"]["tiles"],
+        dtype,
         found.path.absolute(),
         found.path.stat().st_size,
         found.group,
-        place,
         found.chunks[None],
-        found.description["data"]["tiles"],
-        dtype,
         refetch,
     )
     return dask_array(tiles, chunks, tuple(found.description["dims"]), place.tile)

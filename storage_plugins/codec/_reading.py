@@ -11,7 +11,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ._layout import (
     first_chunk,
     from_stored,
     has_attributes,
+    label,
     layout,
     logical_dtype,
 )
@@ -70,7 +71,7 @@ class Opened:
     notes: dict[str | None, Json]
 
 
-def _description(attribute: Any, name: str) -> Json:
+def description(attribute: Any, name: str) -> Json:
     """Return the parsed description in the attribute of a file called ``name``."""
     if not isinstance(attribute, str):
         raise Damaged("its description is not text")
@@ -103,7 +104,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
         if attribute is None:
             _refuse_hidden(path, group)
             return None
-        parsed = _description(attribute, path.name)
+        parsed = description(attribute, path.name)
         try:
             found = _fitting(path, group, target, parsed)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -115,7 +116,7 @@ def opened(path: Path, group: str | None) -> Opened | None:
                 if place.chunk:
                     stored = place.name if group is None else f"{group}/{place.name}"
                     dataset = h5py.h5d.open(file.id, stored.encode())  # much faster than file[stored]
-                    found.chunks[name] = _places(dataset, place, size)
+                    found.chunks[name] = places(dataset, place, size)
     return found
 
 
@@ -126,7 +127,7 @@ def refuse_in_place(path: Path, group: str | None, reason: Unfit) -> None:
     """
     with library(), netcdf(path) as dataset:
         attribute = (dataset if group is None else dataset.groups[group]).getncattr(ATTRIBUTE)
-    place = _description(attribute, path.name)["file"].get("first chunk")
+    place = description(attribute, path.name)["file"].get("first chunk")
     if place is not None and place == first_chunk(path, group):
         raise Damaged(f"{reason} differs from what was written (to change a file on purpose, write a new one)")
 
@@ -143,18 +144,22 @@ def _refuse_hidden(path: Path, group: str | None) -> None:
             raise Damaged("its description cannot be read")
 
 
-def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened:
+def laid_out(parsed: Json) -> tuple[dict[str | None, Json], dict[str | None, Json], dict[str | None, Layout]]:
+    """Return the arrays that a description lists, what it says of each in the file, and how each is laid out.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: it contradicts itself.
+    """
     content, file = parsed["content"], parsed["file"]
     sizes, renamed = content["sizes"], file.get("dims", {})
     notes: dict[str | None, Json] = {}
     layouts: dict[str | None, Layout] = {}
-    whole: dict[str | None, Any] = {}
-    entries = {
+    entries: dict[str | None, Json] = {
         None: content["data"],
         **{name: entry for name, entry in content["coords"].items() if "levels" not in entry},
     }
     for name, entry in entries.items():
-        note = notes[name] = file.get("variables", {}).get("" if name is None else f"/{name}", {})
+        note = notes[name] = file.get("variables", {}).get(label(name), {})
         stored = (
             VARIABLE if name is None else note.get("name", renamed.get(name, name) if entry["dims"] == [name] else name)
         )
@@ -167,15 +172,22 @@ def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened
             raise TypeError("hashes are a list")
         if place.dtype is not None and "tiles" in entry and len(entry["tiles"]) != tile_count(shape, place.tile):
             raise ValueError("a tile without a hash")
-        variable = target.variables.get(stored)
-        if variable is None or not _fits(variable, place, entry):
-            raise Unfit(f"variable {stored!r}")
+    return entries, notes, layouts
+
+
+def _fitting(path: Path, group: str | None, target: Any, parsed: Json) -> Opened:
+    entries, notes, layouts = laid_out(parsed)
+    whole: dict[str | None, Any] = {}
+    for name, place in layouts.items():
+        variable = target.variables.get(place.name)
+        if variable is None or not _fits(variable, place, entries[name]):
+            raise Unfit(f"variable {place.name!r}")
         if place.dtype is None or not place.chunk:
             whole[name] = plain(variable)[...]
     if sorted(place.name for place in layouts.values()) != sorted(target.variables):
         raise Unfit("its list of variables")
-    _bound(((entries[name], place.shape) for name, place in layouts.items()), path.stat().st_size)
-    return Opened(path, group, content, layouts, dict.fromkeys(layouts), whole, notes)
+    bound(((entries[name], place.shape) for name, place in layouts.items()), path.stat().st_size)
+    return Opened(path, group, parsed["content"], layouts, dict.fromkeys(layouts), whole, notes)
 
 
 def _fits(variable: Any, place: Layout, entry: Json) -> bool:
@@ -202,7 +214,7 @@ def _fits(variable: Any, place: Layout, entry: Json) -> bool:
     return technical == place.technical and has_attributes(found, wanted)
 
 
-def _bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
+def bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
     """Refuse text that a description makes wider than the file can hold: numpy pads each value to the width."""
     nbytes = 0
     for entry, shape in entries:
@@ -212,9 +224,11 @@ def _bound(entries: Iterable[tuple[Json, tuple[int, ...]]], size: int) -> None:
         raise Damaged(f"its description declares text of {nbytes:,} bytes")
 
 
-def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
-    """Return where each chunk of a variable is, in the tiles' order."""
+def places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
+    """Return where each chunk of a variable is, in the tiles' order; or the one piece in which it is stored."""
     found: dict[tuple[int, ...], tuple[int, int]] = {}
+    if not place.chunk:
+        return [(dataset.get_offset(), dataset.get_storage_size())]
 
     def keep(chunk: Any) -> None:
         if chunk.filter_mask == 0 and chunk.byte_offset > 0 and chunk.byte_offset + chunk.size <= size:
@@ -231,14 +245,13 @@ def _places(dataset: Any, place: Layout, size: int) -> list[tuple[int, int]]:
         raise Damaged("chunks are missing") from None
 
 
-def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[int, ...], proof: str | None) -> Array:
-    """Return one tile from the file, verified by its hash; without the padding at the far edges.
+def tile_of(data: bytes, place: Layout, offset: tuple[int, ...], proof: str | None) -> Array:
+    """Return the tile of a chunk, verified by its hash; without the padding at the far edges.
 
     Raises:
         Damaged: its bytes are not what was written.
         Unfit: they are sound, but not those described.
     """
-    data = pread(file, chunk[1], chunk[0])
     try:
         whole = inflated(data, place.chunk, np.dtype(place.dtype), shuffle=place.shuffle)
     except ValueError as error:
@@ -251,25 +264,38 @@ def read_tile(file: int, place: Layout, chunk: tuple[int, int], offset: tuple[in
 
 
 def elements_of(found: Opened, skip_data: bool = False) -> dict[str | None, Elements]:
-    """Read everything, in threads, and verify it by its hashes.
+    """Read everything from the file, in threads, and verify it by its hashes.
 
     Raises:
         Damaged, Unfit
     """
     file = os.open(found.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        made: dict[str | None, Elements] = {}
-        if not skip_data:  # first its tiles in threads, then the coordinates in threads: memory stays low
-            made[None] = _elements(found, None, *_array(found, None, file, in_threads))
-        coords = [name for name in found.layouts if name is not None]
-        read = in_threads(lambda name: _elements(found, name, *_array(found, name, file, map)), coords)
-        made.update(zip(coords, read, strict=True))
-        return made
+        return read_elements(found, lambda chunk: pread(file, chunk[1], chunk[0]), skip_data)
     finally:
         os.close(file)
 
 
-def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array | None, Array | None]:
+def read_elements(
+    found: Opened, read: Callable[[tuple[int, int]], bytes], skip_data: bool = False
+) -> dict[str | None, Elements]:
+    """Do what `elements_of` does; ``read`` returns the bytes of a chunk."""
+    made: dict[str | None, Elements] = {}
+    if not skip_data:  # first its tiles in threads, then the coordinates in threads: memory stays low
+        made[None] = element(found, None, read, in_threads)
+    coords = [name for name in found.layouts if name is not None]
+    made.update(zip(coords, in_threads(lambda name: element(found, name, read), coords), strict=True))
+    return made
+
+
+def element(found: Opened, name: str | None, read: Callable[[tuple[int, int]], bytes], each: Any = map) -> Elements:
+    """Return one array, verified. ``each``: `map`, or `in_threads`."""
+    return _elements(found, name, *_array(found, name, read, each))
+
+
+def _array(
+    found: Opened, name: str | None, fetch: Callable[[tuple[int, int]], bytes], each: Any
+) -> tuple[Array | None, Array | None]:
     """Return a variable as it is stored, and for text a number for each element, from `row_hashes`."""
     place, chunks = found.layouts[name], found.chunks[name]
     if place.dtype is None or not place.chunk:
@@ -284,7 +310,7 @@ def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array
         if chunks is None:
             values = through_library(found.path, found.group, place, part, proof)
         else:
-            values = read_tile(file, place, chunks[number], offset, proof)
+            values = tile_of(fetch(chunks[number]), place, offset, proof)
         array[part] = values
         if hashes is not None:
             rows = np.ascontiguousarray(values).view(np.uint8).reshape(-1, place.inner or 1)
@@ -296,7 +322,7 @@ def _array(found: Opened, name: str | None, file: int, each: Any) -> tuple[Array
 
 
 def through_library(path: Path, group: str | None, place: Layout, part: tuple[slice, ...], proof: str | None) -> Array:
-    """Read one tile through netCDF4, as `read_tile` does without it."""
+    """Read one tile through netCDF4, as `tile_of` does without it."""
     with library(), netcdf(path) as dataset:
         target = dataset if group is None else dataset.groups[group]
         variable = plain(target.variables[place.name])

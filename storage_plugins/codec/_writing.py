@@ -26,12 +26,14 @@ from ._layout import (
     Layout,
     attributes_for_others,
     first_chunk,
+    label,
     layout,
     names_in_file,
     to_stored,
     unused,
 )
 from ._library import h5py, hdf5, library, netcdf, plain
+from ._reading import places
 from ._texts import Texts
 from ._tiles import Array, deflated, digest, in_threads, offsets, region
 
@@ -42,6 +44,7 @@ class _Placed:
 
     variable: Variable
     layout: Layout
+    group: str | None
     path: str
     table: Array | None = None
 
@@ -70,6 +73,8 @@ def _write(file: NewFile, groups: Mapping[str | None, Content], identifier: str,
     for group, notes in files.items():
         if (place := first_chunk(file.path, group)) is not None:
             notes["first chunk"] = place
+        if h5py is not None:
+            notes["chunks"] = _places(file.path, [item for item in placed if item.group == group])
     extras = {group: content.digest for group, content in groups.items() if group is not None}
     if extras:
         groups[None].description["extras"] = extras
@@ -120,9 +125,9 @@ def _define(target: Any, content: Content, group: str | None, placed: list[_Plac
             made[...] = np.array(text.values(), dtype=object).reshape(place.shape) if place.shape else text.table[0]
         elif not place.stored_shape:
             made[...] = to_stored(np.asarray(variable.elements.values).reshape(()), place)
-        placed.append(_Placed(variable, place, stored if group is None else f"{group}/{stored}", table))
+        placed.append(_Placed(variable, place, group, stored if group is None else f"{group}/{stored}", table))
         if note:
-            variables["" if variable.name is None else f"/{variable.name}"] = note
+            variables[label(variable.name)] = note
     if variables:
         file["variables"] = variables
     return file
@@ -146,6 +151,17 @@ def _form(variable: Variable, stored: str) -> tuple[Json, Any, Array | None]:
     table = None if text.is_wide() else text.characters()
     note["width"] = "any" if table is None else table.shape[1]
     return note, text, table
+
+
+def _places(path: Path, placed: list[_Placed]) -> dict[str, list[tuple[int, int]]]:
+    """Return where the chunks of each variable are, for readers who do not have the whole file."""
+    with library(), hdf5(path) as file:
+        found = {}
+        for item in placed:
+            if item.layout.dtype is not None:
+                dataset = h5py.h5d.open(file.id, item.path.encode())
+                found[label(item.variable.name)] = places(dataset, item.layout, path.stat().st_size)
+        return found
 
 
 def _set(target: Any, name: str, value: Any) -> None:
