@@ -18,7 +18,6 @@ from memory_files import MemoryFiles
 import storage_plugins
 from storage_plugins import AlreadyExists, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, StoreUnavailable
 from storage_plugins._store.store import PlainStore
-from storage_plugins.testing._assemblies import make_assembly
 
 
 def numbered(count: int) -> dict[str, xr.DataArray]:
@@ -297,9 +296,7 @@ def fifty(tmp_path):
         writer = csv.writer(file)
         writer.writerow(["path", "identifier"])
         for number in range(50):
-            (make_assembly(1).reset_index(["presentation", "neuroid"]) + number).to_netcdf(
-                f"{number}.nc", engine="netcdf4"
-            )
+            xr.DataArray([number, 2.5], dims="neuroid", name="rates").to_netcdf(f"{number}.nc", engine="netcdf4")
             writer.writerow([f"{number}.nc", f"Lab2026.m{number}"])
 
 
