@@ -205,6 +205,9 @@ class Removing(MemoryFiles):
 
     way = "right"
 
+    def removes(self):
+        return True
+
     def remove(self, key, version_id):
         if self.way == "nothing":
             return
