@@ -138,6 +138,7 @@ class Store:
             InvalidIdentifier, IdentifierCollision: the name cannot be used, or is too close to another one.
             EncodingError: something would change in the file; names it. Nothing was sent.
             AlreadyExists: other content has that name, on a host without versions.
+            AssemblyWithdrawn: this content was withdrawn under that name, by the receipts.
             AccessDenied, QuotaExceeded, StoreUnavailable, IntegrityError: nothing was stored.
 
         Example:

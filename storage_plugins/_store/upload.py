@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._backend.operations import Source
 from .._identifiers import assembly_key, check_file_name
+from .._records import Pin
 from ..atomic import disk_errors, from_os_error
 from ..errors import (
     AccessDenied,
@@ -28,6 +29,7 @@ from .parts import Parts
 from .publish import publish
 from .replaced import save_replaced
 from .store import UploadOptions
+from .withdrawn import meant, refuse
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,6 +117,9 @@ class _Upload:
     def run(self, path: Path) -> Receipt:
         """Make the file at ``path`` a new version, unless the newest is identical."""
         source = self._hashed(path)
+        withdrawn = meant(self._parts.receipts.withdrawn(self._key), Pin.of(source))
+        if withdrawn is not None:  # the same bytes are not to come back
+            raise refuse(self._parts.cache, withdrawn)
         newest = self._look()
         if newest is None:
             self._refuse_other_case()
