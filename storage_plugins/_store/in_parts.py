@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .. import codec
     from .file_store import FileStore
 
-HEAD = 256 << 10  # bytes that are read of each version, with what its host says of it
+HEAD = 64 << 10  # bytes that are read of each version, with what its host says of it
 
 
 class StoredSource:
