@@ -8,9 +8,8 @@ never belongs here.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from .operations import Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
 _ANY = Pin()
+_WHOLE = 1 << 62  # bytes, more than any file has
 
 
 class Sink(Protocol):
@@ -229,7 +229,7 @@ class Host(Calls):
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
         deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
-        digesting, md5 = Digesting(), None
+        digesting = Digesting()
         version: Version | None = None
         failures = 0
         while True:
@@ -242,12 +242,11 @@ class Host(Calls):
                         version = incoming.version
                         if not wanted(version):
                             return Download(version)
-                        md5 = hashlib.md5() if version.md5 and not version.sha256 else None
+                        if version.md5 and not version.sha256:
+                            digesting = Digesting(md5_of=_WHOLE)
                     for block in incoming:
                         self._write(sink, block)
                         digesting.update(block)
-                        if md5:
-                            md5.update(block)
                         if progress:
                             progress(digesting.size, version.size)
                 if version.size is not None and digesting.size < version.size:
@@ -265,7 +264,7 @@ class Host(Calls):
             raise IntegrityError(
                 f"{key} in {self.address}: expected {version.size} bytes, got {digests.size}; nothing was stored"
             )
-        contradiction = _contradiction(version, digests, md5.hexdigest() if md5 else None)
+        contradiction = _contradiction(version, digests, digesting.md5s())
         return Download(version, digests, incoming.private, contradiction)
 
     def _read(self, key: str, version_id: str | None, start: int, if_match: str | None) -> Content:
@@ -283,6 +282,10 @@ class Host(Calls):
                 rest = rest[sink.write(rest) or 0 :]
 
     # writing
+
+    def part_size(self, size: int) -> int | None:
+        """Return of how many bytes each the MD5 is needed for an upload; None where it is not."""
+        return self._checked("part_size", self.files.part_size(size), int, None)
 
     def put(
         self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool, seen: Version | None = None
@@ -382,12 +385,12 @@ class Host(Calls):
         return self._safe("share", lambda: self.files.share(key, version_id, seconds), str)
 
 
-def _contradiction(version: Version, got: Digests, md5: str | None) -> str | None:
+def _contradiction(version: Version, got: Digests, md5s: Sequence[bytes]) -> str | None:
     """Return how bytes differ from what the host says of them; None if they do not."""
     for name, expected, actual in (
         ("sha256", version.sha256, got.sha256),
         ("sha1", version.sha1, got.sha1),
-        ("md5", version.md5 if md5 else None, md5),
+        ("md5", version.md5 if md5s else None, md5s[0].hex() if md5s else None),
     ):
         if expected not in (None, actual):
             return f"expected {name} {expected}, got {actual}"
