@@ -41,7 +41,7 @@ class Link:
 
     def __post_init__(self) -> None:
         self.passed = {"up": 0, "down": 0}
-        self.cut = 0
+        self.cut = self.connections = 0
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._running: list[threading.Thread] = []
@@ -83,6 +83,7 @@ class Link:
         time.sleep(self.delay)  # the handshake
         with client, socket.create_connection(("127.0.0.1", self.target)) as server:
             self._open += [client, server]
+            self.connections += 1
             both = []
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -82,3 +82,15 @@ def test_a_file_changed_after_it_was_hashed_is_not_stored(files, path, s3_client
         files.put("f", source, metadata={"sha1": source.sha1, "sha256": source.sha256}, if_absent=False)
     assert "Versions" not in s3_client.list_object_versions(Bucket=bucket, Prefix="brain/f")
     assert s3_client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_a_large_file_comes_in_ranges_over_a_slow_link_that_breaks(open_lab, link, tmp_path, s3_client, bucket):
+    path = tmp_path / "f"
+    path.write_bytes(os.urandom(40 << 20))
+    receipt = open_lab().upload_file(path, "f")
+    link.rate, link.cut_at = 40e6, ("down", 3 << 20)
+    store = open_lab(endpoint_url=f"http://127.0.0.1:{link.port}")
+    assert store.fetch("f", sha256=receipt.sha256).read_bytes() == path.read_bytes()
+    assert link.cut == 1
+    assert link.connections > 2
+    assert link.passed["down"] < 1.1 * (40 << 20)

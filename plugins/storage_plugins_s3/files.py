@@ -184,6 +184,10 @@ class S3Files(FileOperations):
 
         return self._reading(ask)
 
+    def reads_at_once(self) -> int:
+        """S3 limits each connection, not each client."""
+        return 12
+
     def versions(self, key: str) -> Iterable[Version]:
         """Return the versions in S3's own order, each with its record; delete markers are left out."""
         return self._reading(lambda anonymous: listing.versions(self._bucket, self._settings.folder, key, anonymous))

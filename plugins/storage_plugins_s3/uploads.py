@@ -23,7 +23,7 @@ from .errors import not_s3
 _SINGLE = 16 << 20  # bytes that are sent in one request
 _PART = 8 << 20  # bytes of a part
 _MOST_PARTS = 9_000  # S3 takes 10,000
-_PARTS_AT_ONCE = 4
+_PARTS_AT_ONCE = 10
 _LONGEST_UPLOAD = timedelta(days=7)  # unfinished uploads that began earlier no longer run
 _FIRST_UPLOAD = datetime(2026, 1, 1, tzinfo=UTC)  # no upload of this package is older; moto dates all of them 2010
 
@@ -145,12 +145,15 @@ def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: 
     with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
         sent = [pool.submit(part, number, md5) for number, md5 in enumerate(md5s)]
         try:
-            for each in concurrent.futures.as_completed(sent):
-                each.result()
-        except BaseException as error:
+            concurrent.futures.wait(sent, return_when=concurrent.futures.FIRST_EXCEPTION)
+        except BaseException:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise errors[0] if errors else error
+            raise
+        finally:
+            if stop.is_set():
+                pool.shutdown(wait=False, cancel_futures=True)
+    if errors:
+        raise errors[0]
     parts = list(zip((each.result() for each in sent), md5s, strict=True))
     if any(etag.strip('"') != md5.hex() for etag, md5 in parts):
         source.verify()  # the file was changed, or this server's ETags are no MD5s

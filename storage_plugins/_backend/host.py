@@ -17,8 +17,9 @@ from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
 from ..errors import AlreadyExists, IntegrityError, StorageError, StoreUnavailable
 from ..protocol import Version
-from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
-from .deadline import Deadline, Incoming, within
+from .arriving import Arriving
+from .calls import MOST_ITEMS, Calls, kind_of
+from .deadline import Deadline, within
 from .discovery import is_understood
 from .operations import Content, FileOperations, Source
 
@@ -228,49 +229,37 @@ class Host(Calls):
         wanted: Callable[[Version], bool],
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
-        deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
-        digesting = Digesting()
-        version: Version | None = None
-        failures = 0
-        while True:
-            start = digesting.size
-            try:
-                pinned = version_id if version is None else version.version_id or version_id
-                etag = version.etag if version else None
-                with Incoming(deadline, what, lambda: self._read(key, pinned, start, etag)) as incoming:  # noqa: B023
-                    if version is None:
-                        version = incoming.version
-                        if not wanted(version):
-                            return Download(version)
-                        if version.md5 and not version.sha256:
-                            digesting = Digesting(md5_of=_WHOLE)
-                    for block in incoming:
-                        self._write(sink, block)
-                        digesting.update(block)
-                        if progress:
-                            progress(digesting.size, version.size)
-                if version.size is not None and digesting.size < version.size:
-                    raise StoreUnavailable(
-                        f"{key} ended after {digesting.size} of {version.size} bytes in {self.address}"
-                    )
-                break
-            except StoreUnavailable as error:
-                failures = failures + 1 if digesting.size == start else 1
-                if failures >= ATTEMPTS or not deadline.left():
-                    raise
-                wait(failures, error, deadline)
+        def read(start: int, stop: int | None, known: Version | None) -> Content:
+            pinned = version_id if known is None else known.version_id or version_id
+            return self._read(key, pinned, start, stop, known.etag if known else None)
+
+        what = f"Reading {key} from {self.address}"
+        with Arriving(Deadline(self.timeout), what, read, self._reads_at_once()) as arriving:
+            version = arriving.version
+            if not wanted(version):
+                return Download(version)
+            digesting = Digesting(md5_of=_WHOLE if version.md5 and not version.sha256 else None)
+            for block in arriving:
+                self._write(sink, block)
+                digesting.update(block)
+                if progress:
+                    progress(digesting.size, version.size)
         digests = digesting.digests()
         if version.size is not None and digests.size != version.size:
             raise IntegrityError(
                 f"{key} in {self.address}: expected {version.size} bytes, got {digests.size}; nothing was stored"
             )
         contradiction = _contradiction(version, digests, digesting.md5s())
-        return Download(version, digests, incoming.private, contradiction)
+        return Download(version, digests, arriving.private, contradiction)
 
-    def _read(self, key: str, version_id: str | None, start: int, if_match: str | None) -> Content:
-        content = self._checked("read", self.files.read(key, version_id, start=start, if_match=if_match), Content)
+    def _read(self, key: str, version_id: str | None, start: int, stop: int | None, if_match: str | None) -> Content:
+        content = self.files.read(key, version_id, start=start, stop=stop, if_match=if_match)
+        content = self._checked("read", content, Content)
         self._check_version("read(…).version", self._checked("read(…).version", content.version, Version))
         return content
+
+    def _reads_at_once(self) -> int:
+        return self._checked("reads_at_once", self.files.reads_at_once(), int)
 
     def _write(self, sink: Sink, block: bytes) -> None:
         try:

@@ -212,6 +212,10 @@ class FileOperations(abc.ABC):
             AssemblyNotFound: no such key or version.
         """
 
+    def reads_at_once(self) -> int:
+        """How many ranges of one version may be read at a time, where that makes a download faster; 1: none."""
+        return 1
+
     @abc.abstractmethod
     def versions(self, key: str) -> Iterable[Version]:
         """Return all versions of ``key``, newest first, with their records; none for an unknown key."""
