@@ -32,11 +32,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
 
 BUCKET = "benchmark"
 MIB = 1 << 20
 THREADS = 10
+UPLOADED = "up-"  # what the names of uploads begin with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +54,12 @@ class Job:
 
     @property
     def parallel(self) -> bool:
+        """Whether ten threads do it."""
         return self.files > 20
 
     @property
     def names(self) -> list[str]:
+        """Names of the files, here and in the bucket."""
         return [f"{self.size}-{number}.bin" for number in range(self.files)]
 
 
@@ -88,7 +92,11 @@ QUICK = ("get-1", "get-64", "put-1", "put-64", "get-many", "put-many", "get-64-f
 
 
 class Peer:
-    """A client. ``get`` and ``put`` move one file; ``ready`` has imported everything."""
+    """A client.
+
+    Attributes:
+        needs: the package that has to be installed.
+    """
 
     needs = ""
 
@@ -96,12 +104,15 @@ class Peer:
         self.endpoint, self.folder = endpoint, folder
 
     def get(self, name: str) -> None:
+        """Download one file."""
         raise NotImplementedError
 
     def put(self, path: Path, name: str) -> None:
+        """Upload one file."""
         raise NotImplementedError
 
     def target(self, name: str) -> Path:
+        """Return where a download goes."""
         return self.folder / f"got-{name}"
 
     def run(self, job: Job, names: list[str], paths: list[Path]) -> float:
@@ -132,28 +143,32 @@ class Ours(Peer):
         settings = {"backend": "s3", "bucket": BUCKET, "endpoint_url": endpoint}
         self.store = storage_plugins.open_store(config={"stores": {"a": settings}})
 
-    def get(self, name: str) -> None:
+    def get(self, name: str) -> None:  # noqa: D102
         self.store.fetch(name)
 
-    def put(self, path: Path, name: str) -> None:
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.store.upload_file(path, name)
 
 
 class Boto3(Peer):
+    """Its managed transfers."""
+
     needs = "boto3"
 
     def __init__(self, endpoint: str, folder: Path) -> None:
         super().__init__(endpoint, folder)
         self.s3 = client(endpoint)
 
-    def get(self, name: str) -> None:
+    def get(self, name: str) -> None:  # noqa: D102
         self.s3.download_file(BUCKET, name, str(self.target(name)))
 
-    def put(self, path: Path, name: str) -> None:
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.s3.upload_file(str(path), BUCKET, name)
 
 
 class S3fs(Peer):
+    """``put_file`` and ``get_file``, as they are set by default."""
+
     needs = "s3fs"
 
     def __init__(self, endpoint: str, folder: Path) -> None:
@@ -162,14 +177,16 @@ class S3fs(Peer):
 
         self.files = s3fs.S3FileSystem(endpoint_url=endpoint)
 
-    def get(self, name: str) -> None:
+    def get(self, name: str) -> None:  # noqa: D102
         self.files.get_file(f"{BUCKET}/{name}", str(self.target(name)))
 
-    def put(self, path: Path, name: str) -> None:
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.files.put_file(str(path), f"{BUCKET}/{name}")
 
 
 class Obstore(Peer):
+    """A stream down, ``put`` up."""
+
     needs = "obstore"
 
     def __init__(self, endpoint: str, folder: Path) -> None:
@@ -187,12 +204,12 @@ class Obstore(Peer):
             client_options={"allow_http": True},
         )
 
-    def get(self, name: str) -> None:
+    def get(self, name: str) -> None:  # noqa: D102
         with self.target(name).open("wb") as file:
             for block in self.obstore.get(self.store, name).stream(min_chunk_size=MIB):
                 file.write(block)
 
-    def put(self, path: Path, name: str) -> None:
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.obstore.put(self.store, name, path)
 
 
@@ -210,10 +227,10 @@ class BrainIO(Peer):
         self.fetch, self.packaging = fetch, packaging
         self.sha1 = json.loads((folder.parent / "sha1.json").read_text())
 
-    def get(self, name: str) -> None:
+    def get(self, name: str) -> None:  # noqa: D102
         self.fetch.fetch_file("S3", f"https://{BUCKET}.s3.amazonaws.com/{name}", self.sha1[name])
 
-    def put(self, path: Path, name: str) -> None:
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.packaging.upload_to_s3(path, BUCKET, name)
 
 
@@ -224,7 +241,7 @@ class Curl(Peer):
         super().__init__(endpoint, folder)
         self.s3 = client(endpoint)
 
-    def run(self, job: Job, names: list[str], paths: list[Path]) -> float:
+    def run(self, job: Job, names: list[str], paths: list[Path]) -> float:  # noqa: D102
         method = "put_object" if job.up else "get_object"
         lines = []
         for path, name in zip(paths, names, strict=True):
@@ -268,8 +285,8 @@ def transfer(peer: str, name: str, endpoint: str, root: Path) -> None:
             one.put(root / "warm.bin", f"warm-{peer}.bin")
             one.get("warm.bin")
         names = job.names
-        if job.up:  # second versions are of names that the last round of the first made
-            names = [f"{'again' if job.again else time.time_ns()}-{peer}-{each}" for each in names]
+        if job.up:
+            names = [f"{UPLOADED}{time.time_ns()}-{each}" for each in names]
         paths = [root / f"{job.size}-{number}.bin" for number in range(job.files)]
         if job.again:
             for path, each in zip(paths[1:] + paths[:1], names, strict=True):
@@ -319,24 +336,35 @@ def fill(endpoint: str, folder: Path, jobs: list[Job]) -> None:
     (folder / "sha1.json").write_text(json.dumps(sha1))
 
 
+def delete_uploads(endpoint: str) -> None:
+    """Make space: the server is in memory."""
+    s3 = client(endpoint)
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET, Prefix=UPLOADED):
+        objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in page.get("Versions", [])]
+        if objects:
+            s3.delete_objects(Bucket=BUCKET, Delete={"Objects": objects})
+
+
 class Link:
     """A process of `links.py` before the server."""
 
     def __init__(self, kind: str, endpoint: str) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("links.py")), endpoint.rpartition(":")[2], *LINKS[kind]]
+        command = [sys.executable, str(TESTS / "links.py"), endpoint.rpartition(":")[2], *LINKS[kind]]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{self._process.stdout.readline().strip()}"
 
     def passed(self) -> tuple[int, int, int]:
         """Return the bytes up and down, and the cut connections, since the last time."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         up, down, cut = map(int, self._process.stdout.readline().split())
         return up, down, cut
 
     def close(self) -> None:
+        """End it."""
         self._process.kill()
         self._process.wait()
 
@@ -344,8 +372,15 @@ class Link:
 Result = dict[str, float]
 
 
-def measure(jobs: list[Job], peers: list[str], rounds: int, endpoint: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Run every job in turn; return the results by job and peer: a list of them, or what went wrong."""
+def measure(
+    jobs: list[Job],
+    peers: list[str],
+    rounds: int,
+    endpoint: str,
+    folder: Path,
+    done_with: Callable[[dict[str, dict[str, Any]]], object],
+) -> dict[str, dict[str, Any]]:
+    """Run every job in turn; return the results by job and peer. ``done_with`` gets those so far after each job."""
     links = {kind: Link(kind, endpoint) for kind in {job.link for job in jobs} - {"loopback"}}
     got: dict[str, dict[str, Any]] = {job.name: {peer: [] for peer in peers} for job in jobs}
     try:
@@ -359,9 +394,11 @@ def measure(jobs: list[Job], peers: list[str], rounds: int, endpoint: str, folde
                         link.passed()
                     url = link.url if link else endpoint
                     command = [sys.executable, __file__, "--transfer", peer, job.name, url, str(folder)]
-                    done = subprocess.run(command, capture_output=True, text=True)
+                    done = subprocess.run(command, capture_output=True, text=True, check=False)
+                    if job.up:
+                        delete_uploads(endpoint)
                     if done.returncode:
-                        print(f"{job.name} {peer}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+                        print(f"{job.name} {peer}: {done.stderr.strip()[-300:]}", file=sys.stderr)
                         got[job.name][peer].append(None)
                         continue
                     result = json.loads(done.stdout)
@@ -370,6 +407,7 @@ def measure(jobs: list[Job], peers: list[str], rounds: int, endpoint: str, folde
                         result |= {"passed": up if job.up else down, "cut": cut}
                     got[job.name][peer].append(result)
             print(summary(job, got[job.name]), file=sys.stderr, flush=True)
+            done_with(got)
     finally:
         for link in links.values():
             link.close()
@@ -405,7 +443,7 @@ def table(jobs: list[Job], peers: list[str], got: dict[str, dict[str, Any]]) -> 
         for job in plain:
             base = median(got[job.name].get("curl", []), field)
             values = [median(got[job.name][peer], field) for peer in peers]
-            cells = ["–" if value is None else show(value, base) for value in values]
+            cells = ["-" if value is None else show(value, base) for value in values]
             yield f"| {job.name} | {' | '.join(cells)} |"
 
     def seconds(value: float, base: float | None) -> str:
@@ -417,7 +455,7 @@ def table(jobs: list[Job], peers: list[str], got: dict[str, dict[str, Any]]) -> 
     yield from rows("Peak memory, MiB over what was used before:", "memory", lambda value, _: f"{value:.0f}")
     faulty = [job for job in jobs if job.link == "faulty"]
     if faulty:
-        yield "\nThe faulty link: transfers that arrived, seconds, connections cut, bytes sent beyond the file's size:\n"
+        yield "\nThe faulty link: transfers that arrived, median seconds, cuts, bytes beyond the file's size:\n"
         yield "| | " + " | ".join(peer for peer in peers if peer != "curl") + " |"
         yield "|---|" + "---|" * (len(peers) - ("curl" in peers))
         for job in faulty:
@@ -441,7 +479,9 @@ def machine(kind: str, peers: list[str]) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name.replace('_', '-'))}")
     if "curl" in peers:
-        versions.append(subprocess.run(["curl", "--version"], capture_output=True, text=True).stdout.split(" (")[0])
+        versions.append(
+            subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout.split(" (")[0]
+        )
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": unknown")
     return (
         f"Server: {kind}, on the same machine. {os.cpu_count()} cores ({model.partition(': ')[2]}), "
@@ -478,11 +518,15 @@ def main() -> None:
         folder.mkdir()
         os.environ |= {"HOME": name, "XDG_CONFIG_HOME": name}
         fill(endpoint, folder, jobs)
-        got = measure(jobs, peers, rounds, endpoint, folder)
-    lines = [f"Medians of {rounds}. {machine(kind, peers)}", *table(jobs, peers, got)]
-    print("\n".join(lines))
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+        def written(got: dict[str, dict[str, Any]]) -> str:
+            measured = [job for job in jobs if any(got[job.name].values())]
+            lines = [f"Medians of {rounds}. {machine(kind, peers)}", *table(measured, peers, got)]
+            if options.output:
+                options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            return "\n".join(lines)
+
+        print(written(measure(jobs, peers, rounds, endpoint, folder, written)))
 
 
 if __name__ == "__main__":
