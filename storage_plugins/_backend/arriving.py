@@ -25,6 +25,7 @@ _AHEAD = 13  # ranges that are asked for before their turn: 52 MiB
 _STEPS = (1, 6, 12)  # requests at a time
 _GAIN = 1.3  # by how much a step has to make the whole faster
 _FAST = 192 << 20  # bytes a second; one request that brings as much is as fast as hashing
+_ENOUGH = 256 << 10  # bytes before a break, after which the next request needs no pause
 _INTERVAL = 0.1  # seconds, over which speed is measured
 _MOST = 32  # further requests at a time, of all downloads of this process
 Read = Callable[[int, int | None, Version | None], Content]
@@ -40,8 +41,10 @@ class _Budget:
     def take(cls) -> bool:
         """Whether there is one more; it has to be given back."""
         with cls.lock:
-            cls.free -= cls.free > 0
-            return cls.free > 0
+            if not cls.free:
+                return False
+            cls.free -= 1
+            return True
 
     @classmethod
     def give_back(cls, count: int) -> None:
@@ -142,12 +145,12 @@ class Arriving:
             raise StoreUnavailable(f"{self._what}: ended after {self._position} of {self.version.size} bytes")
 
     def _fail(self, error: StoreUnavailable, begun: int) -> None:
-        """Return if another request is worth trying; pause before it unless some bytes arrived."""
-        progress = self._position > begun
-        self._failures = 1 if progress else self._failures + 1
+        """Return if another request is worth trying; pause before it unless enough bytes arrived."""
+        count = self._position - begun
+        self._failures = 1 if count else self._failures + 1
         if self._failures >= ATTEMPTS or not self._deadline.left():
             raise error
-        if not progress or isinstance(error, RateLimited):
+        if count < _ENOUGH or isinstance(error, RateLimited):
             wait(self._failures, error, self._deadline)
 
     # asking
@@ -190,21 +193,20 @@ class Arriving:
             self._deadline.received(count)
 
     def _measure_from(self, later: float) -> None:
-        with self._lock:
-            self._since, self._arrived_at = time.monotonic() + later, 0.0
-            self._arrived_before = self._arrived
+        """Measure after so many seconds, when what was requested now arrives."""
+        self._since = time.monotonic() + later
+        self._before: int | None = None  # bytes that had arrived then
 
     def _look(self) -> None:
         """Measure how fast the bytes arrive, and change the number of requests. Called all the time."""
         now = time.monotonic()
-        if not self._settled and now - self._since >= _INTERVAL:
+        if not self._settled and now >= self._since:
             with self._lock:
-                count, seconds = (
-                    self._arrived - self._arrived_before,
-                    max(self._arrived_at - self._since, _INTERVAL / 2),
-                )
-            if count:
-                self._adapt(count / seconds)
+                arrived, last = self._arrived, self._arrived_at
+            if self._before is None:
+                self._before, self._since = arrived, now
+            elif now - self._since >= _INTERVAL and last > self._since:
+                self._adapt((arrived - self._before) / max(last - self._since, _INTERVAL / 2))
         if self._step or not self._settled:
             self._request_more()
 
