@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import InvalidPin
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _LENGTHS = {"sha1": 40, "sha256": 64}  # hexadecimal digits
 _LARGE = 768 << 10  # bytes; less is hashed before a thread has started
@@ -75,9 +77,11 @@ class _Behind:
     """Hashes in a thread of its own, a few blocks behind. The thread ends with this object."""
 
     def __init__(self, hash_: _Hash) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # not needed to import this package
+
         self._hash = hash_
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, "storage-plugins-hash")
-        self._pending: collections.deque[concurrent.futures.Future[None]] = collections.deque()
+        self._thread = ThreadPoolExecutor(1, "storage-plugins-hash")
+        self._pending: collections.deque[Future[None]] = collections.deque()
 
     def update(self, block: bytes) -> None:
         """Take in the next bytes; wait if too many blocks are pending."""

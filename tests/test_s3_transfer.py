@@ -1,5 +1,6 @@
 """Large files on their way to S3 and back: in parts and ranges, over links that break."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -42,6 +43,19 @@ def put(files, path) -> str | None:
 
 def versions(client, bucket: str) -> list[str]:
     return [each["VersionId"] for each in client.list_object_versions(Bucket=bucket, Prefix="brain/f")["Versions"]]
+
+
+@pytest.mark.parametrize("size", [0, 1000, 3 << 20, (3 << 20) + 1, 8 << 20])
+def test_one_reading_gives_every_hash(path, size):
+    os.truncate(path, size)
+    data, part = path.read_bytes(), 1 << 20
+    source = Source.of(path, part_size=part)
+    assert source.sha1 == hashlib.sha1(data).hexdigest()
+    assert source.sha256 == hashlib.sha256(data).hexdigest()
+    expected = tuple(hashlib.md5(data[begin : begin + part]).digest() for begin in range(0, max(size, 1), part))
+    assert source.md5s(part) == expected
+    assert Source.of(path).md5s(part) == expected  # from another reading
+    assert source.md5s(2 * part)[0] == hashlib.md5(data[: 2 * part]).digest()
 
 
 @pytest.mark.parametrize("size", [15 << 20, LARGE])
