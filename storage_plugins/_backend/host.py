@@ -161,6 +161,8 @@ class Host(Calls):
 
     def local_file(self, key: str, version_id: str | None) -> tuple[Path, Version] | None:
         """Return the version's own file where it is on this computer."""
+        if self._is_default("local_file"):
+            return None
         answer = self._safe("local_file", lambda: self.files.local_file(key, version_id), tuple, None)
         if answer is None:
             return None
