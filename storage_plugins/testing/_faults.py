@@ -141,6 +141,8 @@ class FaultyFiles(FileOperations):
         return self.inner.uri(key, version_id)
 
     keeps_versions = _passed_on("keeps_versions")
+    part_size = _passed_on("part_size")
+    reads_at_once = _passed_on("reads_at_once")
     newest = _passed_on("newest")
     newest_of_all = _passed_on("newest_of_all")
     creates_safely = _passed_on("creates_safely")
