@@ -97,7 +97,7 @@ class FileStore(Store):
         return FileStore(entry, self.settings, self.files, cache=cache, unset=self._unset)
 
     def file_stores(self, what: str) -> list[FileStore]:
-        """Return itself."""
+        """Return the stores of files that it consists of: this one alone."""
         return [self]
 
     def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:

@@ -59,7 +59,7 @@ class Group(Store):
         return {name: name == self._write for name in filter(None, [*self._names, self._write])}
 
     def file_stores(self, what: str) -> list[FileStore]:
-        """Return its members."""
+        """Return the stores of files that it consists of, in the order of `members`."""
         return [self._member(name) for name in self.members()]
 
     def promises(self) -> str:
