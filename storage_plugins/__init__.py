@@ -26,9 +26,9 @@ from .errors import (
 from .protocol import AssemblyStore, Receipt, Version
 
 if TYPE_CHECKING:
+    from ._audit.configured import verify, where
     from ._audit.report import VerifyReport
-    from ._audit.verify import verify
-    from ._audit.where import Whereabouts, where
+    from ._audit.where import Whereabouts
     from ._audit.withdraw import WithdrawReport
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
@@ -110,8 +110,8 @@ __getattr__ = names_from(
         "load": "_store.open",
         "mirror": "_mirror.mirror",
         "open_store": "_store.open",
-        "verify": "_audit.verify",
-        "where": "_audit.where",
+        "verify": "_audit.configured",
+        "where": "_audit.configured",
     },
 )
 

@@ -6,12 +6,11 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._backend.host import Nowhere
 from .._identifiers import assembly_key
 from .._records import Digests, Pin
-from .._store.file_store import FileStore
 from .._store.replaced import replaced_key
 from .._store.withdrawn import meant, withdrawn_from
 from ..errors import AccessDenied, AssemblyNotFound, IntegrityError, NotSupported, StorageError
@@ -19,6 +18,9 @@ from ..protocol import Version
 from .expected import Expected
 from .reading import Place, Reader, Stopped
 from .report import State, Verified
+
+if TYPE_CHECKING:
+    from .._store.file_store import FileStore
 
 _log = logging.getLogger(__name__)
 _HIDDEN = "it was deleted, so that it is not listed; its versions are still there"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from .._backend.host import Nowhere
 from .._records import Hashed
-from .._store.file_store import FileStore
 from ..protocol import Version
+
+if TYPE_CHECKING:
+    from .._store.file_store import FileStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

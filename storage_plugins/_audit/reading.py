@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._backend.host import Nowhere
 from .._records import Digests
-from .._store.file_store import FileStore
 from ..protocol import Version
+
+if TYPE_CHECKING:
+    from .._store.file_store import FileStore
 
 _LASTS = 7 * 24 * 3600.0  # seconds for which an interrupted run is continued
 Place = tuple[str, str | None]  # key and version id

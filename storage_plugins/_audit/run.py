@@ -7,13 +7,16 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from .._store.file_store import FileStore
 from ..errors import AccessDenied, NotSupported, StorageError
 from .compare import Comparison, Finding
 from .expected import Expected, by_other_store, by_receipts
 from .reading import Reader
 from .report import STATES, Verified, VerifyReport
+
+if TYPE_CHECKING:
+    from .._store.file_store import FileStore
 
 _log = logging.getLogger(__name__)
 _ASKED_AT_ONCE = 16

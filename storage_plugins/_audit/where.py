@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import os
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._backend.host import Host
-from .._config.config import Config, StoreEntry
+from .._config.config import GROUP, StoreEntry
 from .._identifiers import check_identifier
-from .._store.file_store import FileStore
-from .._store.group import BACKEND as GROUP
-from .._store.open import open_entry
-from .._store.store import Store
-from ..errors import AccessDenied, StorageError
+from ..errors import AccessDenied, NotSupported, StorageError
 from ..protocol import Version
+
+if TYPE_CHECKING:
+    from .._store.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,45 +41,27 @@ class Whereabouts:
         return dataclasses.asdict(self)
 
 
-def where(
-    identifier: str, *, config: str | os.PathLike[str] | Mapping[str, Any] | None = None
-) -> tuple[Whereabouts, ...]:
-    """Ask every configured store which versions of an assembly, or of another file, it has.
-
-    Args:
-        identifier: its name.
-        config: as in `open_store`.
-
-    Returns:
-        what each store answers, in the order of the configuration. Groups are left out: their members answer.
-
-    Example:
-        >>> import storage_plugins, tempfile
-        >>> config = {"stores": {"lab": {"backend": "local", "root": tempfile.mkdtemp()}}}
-        >>> [answer.state for answer in storage_plugins.where("Lab2026.rates", config=config)]
-        ['missing']
-    """
-    return where_among(Config.open(config).stores.values(), identifier)
-
-
 def where_among(
-    entries: Iterable[StoreEntry], identifier: str, *, patience: float | None = None
+    opener: Callable[[StoreEntry], Store],
+    entries: Iterable[StoreEntry],
+    identifier: str,
+    *,
+    patience: float | None = None,
 ) -> tuple[Whereabouts, ...]:
-    """Ask the stores of these entries; ``patience``: seconds to wait for each at most."""
+    """Open the stores of these entries, and ask them; ``patience``: seconds to wait for each at most."""
     check_identifier(identifier)
     wanted = [entry for entry in entries if entry.backend != GROUP]
     with concurrent.futures.ThreadPoolExecutor(max(1, len(wanted)), thread_name_prefix="where") as pool:
-        return tuple(pool.map(lambda entry: _asked(entry, identifier, patience), wanted))
+        return tuple(pool.map(lambda entry: _asked(opener, entry, identifier, patience), wanted))
 
 
-def _asked(entry: StoreEntry, identifier: str, patience: float | None) -> Whereabouts:
+def _asked(
+    opener: Callable[[StoreEntry], Store], entry: StoreEntry, identifier: str, patience: float | None
+) -> Whereabouts:
     store: Store | None = None
     try:
-        store = open_entry(entry)
-        if isinstance(store, FileStore) and patience is not None:
-            versions = _versions(store, identifier, patience)
-        else:
-            versions = store.versions(identifier)
+        store = opener(entry)
+        versions = store.versions(identifier) if patience is None else _versions(store, identifier, patience)
     except StorageError as error:
         return Whereabouts(
             store=entry.name,
@@ -93,7 +73,11 @@ def _asked(entry: StoreEntry, identifier: str, patience: float | None) -> Wherea
     return Whereabouts(store=store.name, address=store.address, state=state, versions=tuple(versions))
 
 
-def _versions(store: FileStore, identifier: str, patience: float) -> list[Version]:
-    host = Host(store.files, min(patience, store.settings.timeout))
-    newest = (host.newest(key) for key in store.keys_of(identifier))
+def _versions(store: Store, identifier: str, patience: float) -> list[Version]:
+    try:
+        (files,) = store.file_stores("patience")
+    except NotSupported:
+        return store.versions(identifier)
+    host = Host(files.files, min(patience, files.settings.timeout))
+    newest = (host.newest(key) for key in files.keys_of(identifier))
     return [version for version in newest if version is not None and version.answers_to(identifier)]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import getpass
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._backend.host import Nowhere
 from .._records import Digests, Pin, Withdrawal
-from .._store.file_store import FileStore
-from .._store.open import open_entry
+from .._store.copies import stores_at
 from .._store.replaced import replaced_key, replaced_versions
 from .._store.withdrawn import meant, merged, refuse, withdrawn_from, write_tombstone
 from ..errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
 from ..protocol import Version
+
+if TYPE_CHECKING:
+    from .._store.file_store import FileStore
 
 _log = logging.getLogger(__name__)
 _LONGEST_REASON = 1000
@@ -94,15 +95,9 @@ def _digests(store: FileStore, key: str, version: Version) -> Digests:
 
 
 def _with_copies(store: FileStore, key: str, digests: Digests) -> Iterator[FileStore]:
-    """Yield the other configured stores that have a copy by the receipts."""
+    """Return the other configured stores that have a copy by the receipts."""
     addresses = {receipt.address for receipt in store.receipts.of(key) if receipt.sha256 == digests.sha256}
-    addresses.discard(store.address)
-    for entry in store._entry.others.values():
-        with contextlib.suppress(StorageError):
-            other = open_entry(entry)
-            if isinstance(other, FileStore) and other.address in addresses:
-                addresses.discard(other.address)
-                yield other
+    return stores_at(store, addresses)
 
 
 class _Removal:

@@ -36,6 +36,9 @@ _Lines = Mapping[tuple[str, ...], int]
 Given = Literal["named", "found", "address"]
 
 
+GROUP = "group"  # what a store that consists of others gives as its backend
+
+
 @dataclasses.dataclass(frozen=True)
 class StoreEntry:
     """One entry under ``stores:``, not checked beyond its backend's name.

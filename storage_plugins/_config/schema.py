@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._backend.discovery import installed
 from .._backend.settings import VARIABLE, secret_fields
-from .._store.group import BACKEND, GroupSettings
-from .config import BUCKETS, STORE_NAME, UNBRACED
+from .._store.group import GroupSettings
+from .config import BUCKETS, GROUP, STORE_NAME, UNBRACED
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,8 +34,8 @@ def schema() -> tuple[dict[str, Any], dict[str, str]]:
             left_out[plugin.title] = f"its settings have no schema: {type(error).__name__}: {error}"
         else:
             names.append(plugin.name)
-    definitions |= _definitions(BACKEND, GroupSettings)
-    names.append(BACKEND)
+    definitions |= _definitions(GROUP, GroupSettings)
+    names.append(GROUP)
     chosen = [
         {"if": {"properties": {"backend": {"const": name}}, "required": ["backend"]}, "then": _reference(name)}
         for name in names

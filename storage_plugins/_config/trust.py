@@ -19,6 +19,7 @@ from .._backend.discovery import find_backend
 from .._backend.settings import StoreSettings, secret_fields
 from .._user_folders import user_folder
 from ..errors import ConfigError, StorageError
+from .config import GROUP
 from .finding import why_unsafe
 from .secrets import hosts_of, refuse_unencrypted, secrets_of, warn_of_literals
 
@@ -104,11 +105,9 @@ def _described(entry: StoreEntry, backend: Backend) -> str:
 
 def sendings_in(config: Config) -> tuple[list[Sending], dict[str, str]]:
     """Return what all stores of a configuration send; and the problem of each store whose settings have one."""
-    from .._store.group import BACKEND
-
     sendings, problems = list[Sending](), dict[str, str]()
     for entry in config.stores.values():
-        if entry.backend == BACKEND:  # its members are stores of the same file
+        if entry.backend == GROUP:  # its members are stores of the same file
             continue
         try:
             backend = find_backend(entry.backend)

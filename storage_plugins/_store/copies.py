@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .._config.config import GROUP
 from .._records import Pin
 from ..errors import AssemblyNotFound, AssemblyWithdrawn, StorageError
 
@@ -43,12 +44,20 @@ def _other_store(store: FileStore, key: str, pin: Pin) -> str | None:
     addresses = {receipt.address for receipt in receipts} - {store.address}
     if not addresses:
         return None
-    from .file_store import FileStore
-    from .open import open_entry
+    return next((other.name for other in stores_at(store, addresses)), None)
 
-    for entry in store._entry.others.values():
-        with contextlib.suppress(StorageError):
-            other = open_entry(entry)
-            if isinstance(other, FileStore) and other.address in addresses:
-                return other.name
-    return None
+
+def stores_at(store: FileStore, addresses: set[str]) -> Iterator[FileStore]:
+    """Yield the other stores of the configuration that are at these addresses, each address once."""
+    left = addresses - {store.address}
+    for name, entry in store._entry.others.items():
+        if entry.backend == GROUP:
+            continue
+        try:
+            others = store.sibling(name).file_stores("copies")
+        except StorageError:
+            continue
+        for other in others:
+            if other.address in left:
+                left.discard(other.address)
+                yield other

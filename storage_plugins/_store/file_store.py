@@ -16,7 +16,7 @@ from .._backend.operations import FileOperations
 from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
-from .._records import Cached, Digests, Pin
+from .._records import Cached, Digests, Pin, UploadOptions
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation, cite
@@ -27,7 +27,7 @@ from .parts import Parts
 from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
 from .show import anyone_can_read
-from .store import Store, UploadOptions
+from .store import Store
 from .upload import upload_assembly, upload_file
 
 if TYPE_CHECKING:

@@ -14,19 +14,18 @@ from pydantic import Field
 from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
-from .._records import Cached, Pin
+from .._records import Cached, Pin, UploadOptions
 from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation
 from .file_store import FileStore
-from .store import Store, UploadOptions
+from .store import Store
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from .._config.config import StoreEntry
 
-BACKEND = "group"
 _log = logging.getLogger(__name__)
 _EARLY = datetime.min.replace(tzinfo=UTC)
 T = TypeVar("T")

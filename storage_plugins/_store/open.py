@@ -15,7 +15,7 @@ from .._backend.discovery import Backend, find_backend, locate, made_by, title_o
 from .._backend.hints import OPENING, see
 from .._backend.operations import FileOperations
 from .._backend.settings import StoreSettings, without_secrets
-from .._config.config import Config, StoreEntry, nearest
+from .._config.config import GROUP, Config, StoreEntry, nearest
 from .._config.secrets import refuse_shown_secrets
 from .._config.trust import check_secrets
 from .._copies.cache import Cache
@@ -23,7 +23,7 @@ from .._records import Cached, Pin
 from ..errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from ..protocol import AssemblyStore, Receipt
 from .file_store import FileStore
-from .group import BACKEND, Group, GroupSettings
+from .group import Group, GroupSettings
 from .in_parts import parts_of
 from .store import PlainStore, Store
 
@@ -159,7 +159,7 @@ for _kind in (FileStore, Group, PlainStore):
 
 def portable(entry: StoreEntry) -> dict[str, Any]:
     """Return what reopens a store in another process, without any secret value."""
-    if entry.backend == BACKEND:
+    if entry.backend == GROUP:
         members = {*entry.raw["read"], *filter(None, [entry.raw.get("write")])}
         return {"group": dataclasses.replace(entry, others={}), "members": [portable(entry.others[m]) for m in members]}
     backend = find_backend(entry.backend)
@@ -194,7 +194,13 @@ def _entry_of(state: dict[str, Any]) -> StoreEntry:
 
 def open_entry(entry: StoreEntry) -> Store:
     """Open the store of one entry; errors as `open_store`."""
-    if entry.backend == BACKEND:
+    store = _opened(entry)
+    store.opener = open_entry
+    return store
+
+
+def _opened(entry: StoreEntry) -> Store:
+    if entry.backend == GROUP:
         return _open_group(entry)
     try:
         backend = find_backend(entry.backend)
@@ -256,14 +262,14 @@ def _checked_store(store: AssemblyStore) -> AssemblyStore:
 
 def _open_group(entry: StoreEntry) -> Group:
     """Open a group; its members are opened at their first use."""
-    settings, _ = entry.settings(Backend(name=BACKEND, settings=GroupSettings))
+    settings, _ = entry.settings(Backend(name=GROUP, settings=GroupSettings))
     assert isinstance(settings, GroupSettings)  # noqa: S101  for mypy
     for name in filter(None, [*settings.read, settings.write]):
         if name not in entry.others:
             raise entry.error(
                 f"the group names the store {name!r}, which does not exist", hint=nearest(name, list(entry.others))
             )
-        if entry.others[name].backend == BACKEND:
+        if entry.others[name].backend == GROUP:
             raise entry.error(f"{name!r} is a group itself", hint="Name its members instead.")
     return Group(entry, settings, lambda name: open_entry(entry.others[name]))
 

@@ -9,12 +9,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._records import Cached, Pin
 from ..errors import StorageError
 from ..protocol import Receipt
-from .store import Store
+
+if TYPE_CHECKING:
+    from .store import Store
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 4

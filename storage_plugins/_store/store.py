@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from .._backend.offline import refuse_if_offline
 from .._identifiers import check_identifier
 from .._progress import Bars
-from .._records import Cached, Pin
+from .._records import Cached, Pin, UploadOptions
 from .._visible import html_fields, visible
 from ..errors import ConfigError, NotSupported, StorageError
 from ..protocol import AssemblyStore, Receipt, Version
@@ -49,21 +49,6 @@ Report = Callable[[str, int, int | None], None]
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UploadOptions:
-    """What a caller of `Store.upload` asked for; see there."""
-
-    extras: Mapping[str, xr.DataArray] | None = None
-    assembly_prefix: str | None = None
-    drop_attrs: Sequence[str] = ()
-    replace: bool | None = None
-
-    def given(self) -> dict[str, Any]:
-        """Return those that differ from their defaults, by name."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if value not in (None, ())}
-
-
 class Store:
     """A configured store. What this kind of store cannot do raises NotSupported.
 
@@ -82,6 +67,7 @@ class Store:
         self.settings = settings
         self._progress: Report | None = None
         self._entry = entry
+        self.opener: Callable[[StoreEntry], Store]  # opens those beside it; given by who opened this one
 
     @property
     def address(self) -> str:
@@ -691,7 +677,7 @@ class Store:
         """
         from .._audit.where import where_among
 
-        return where_among({**self._entry.others, self.name: self._entry}.values(), identifier)
+        return where_among(self.opener, {**self._entry.others, self.name: self._entry}.values(), identifier)
 
     def members(self) -> dict[str, bool]:
         """Return the names of the stores that it consists of, and whether uploads go there; none but for a group."""
@@ -703,14 +689,12 @@ class Store:
         Raises:
             ConfigError: there is no such store.
         """
-        from .open import open_entry
-
         if isinstance(store, Store):
             return store
         others = self._entry.others
         if store not in others:
             raise ConfigError(f"There is no store {store!r} beside {self.name!r} in {self._entry.origin}")
-        return open_entry(others[store])
+        return self.opener(others[store])
 
     def file_stores(self, what: str) -> list[FileStore]:
         """Return the stores of files that it consists of; ``what`` needs them."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._backend.operations import Source
 from .._identifiers import assembly_key, check_file_name
-from .._records import Pin
+from .._records import Pin, UploadOptions
 from ..atomic import disk_errors, from_os_error
 from ..errors import (
     AccessDenied,
@@ -28,7 +28,6 @@ from ..protocol import Receipt, Version, record
 from .parts import Parts
 from .publish import publish
 from .replaced import save_replaced
-from .store import UploadOptions
 from .withdrawn import meant, refuse
 
 if TYPE_CHECKING:

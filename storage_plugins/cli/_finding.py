@@ -31,9 +31,10 @@ def where(name: str, config: Path | None, as_json: bool) -> int:
     code is 3; but 4 or 7 if a store refused access or did not answer.
     """
     from .._audit.where import where_among
+    from .._store.open import open_entry
 
     with configured(config) as found:
-        answers = where_among(found.stores.values(), name)
+        answers = where_among(open_entry, found.stores.values(), name)
     if as_json:
         print_json([answer.to_dict() for answer in answers])
     else:

@@ -59,7 +59,7 @@ def _words(name: str) -> dict[str, str]:
     """Return what stands for the words of the templates; refuse a name that cannot be a backend's."""
     from .. import __version__
     from .._backend.discovery import NAME, installed
-    from .._store.group import BACKEND
+    from .._config.config import GROUP
     from ..errors import AlreadyExists, InvalidIdentifier
 
     if not NAME.fullmatch(name) or len(name) > _LONGEST or name in _OTHERS_IN_YAML:
@@ -68,7 +68,7 @@ def _words(name: str) -> dict[str, str]:
             hint=f"Use a lower-case letter, then lower-case letters, digits, - and _: at most {_LONGEST} characters.",
         )
     parts = _parts(name)
-    for taken, owner in [(BACKEND, "storage-plugins"), *((one.name, one.distribution) for one in installed())]:
+    for taken, owner in [(GROUP, "storage-plugins"), *((one.name, one.distribution) for one in installed())]:
         if _parts(taken) == parts:
             raise AlreadyExists(f"There is a backend {taken!r} already, in {owner}", hint="Choose another name.")
     package = "_".join(parts)

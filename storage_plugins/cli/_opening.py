@@ -120,7 +120,7 @@ def _elsewhere(store: Store, name: str, error: AssemblyNotFound) -> str | None:
     if store.members() or COPY in str(error) or not others:
         return None
     with contextlib.suppress(StorageError):
-        for answer in where_among(others, name, patience=_PATIENCE):
+        for answer in where_among(store.opener, others, name, patience=_PATIENCE):
             if answer.versions:
                 return copy_in(answer.store, store.name, name)
     return None

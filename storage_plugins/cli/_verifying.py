@@ -54,7 +54,8 @@ def verify(
     verification that was interrupted continues where it stopped. The exit code is 0 if all versions are whole, 1 if
     not, and 3 if there is nothing to verify.
     """
-    from .._audit.verify import stores_of, verify_config, verify_stores
+    from .._audit.configured import stores_of
+    from .._audit.verify import verify_config, verify_stores
 
     names = identifiers or None
     with configured(config) as found:
