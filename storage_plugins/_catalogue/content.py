@@ -6,8 +6,11 @@ import dataclasses
 import math
 from typing import Any
 
+import xarray as xr
+
 from .. import codec
 from .._records import Pin
+from .._store.file_store import FileStore
 from .._store.picture import picture_of, picture_of_array
 from ..errors import NotSupported, StorageError
 from ..protocol import Receipt
@@ -16,6 +19,7 @@ from .listing import Held
 _PICTURE = 1 << 20  # bytes of data that are read for a picture
 _FOREIGN = 64 << 20  # bytes of the largest file of another program that is downloaded for its page
 _MOST_CHANGES = 50
+_NOT_COMPARED = "The two versions were not compared: this needs files that this package wrote."
 _LONGEST = 80  # characters of a value
 
 
@@ -47,49 +51,56 @@ def content_of(held: Held, key: str, identifier: str) -> Content:
         StorageError: not even its hashes are known.
     """
     receipt, store = held.receipt, held.store
-    if receipt is not None and store is None:
+    if store is None:
+        assert receipt is not None  # noqa: S101  for mypy
         return Content(receipt, problem=f"No store in the configuration has the address {held.address}.")
-    assert store is not None  # noqa: S101  for mypy
     try:
-        if receipt is not None:
-            try:
-                return _of_parts(receipt, store.opened_parts(receipt, Pin()))
-            except NotSupported:
-                pass
-        if (held.version.size or 0) > _FOREIGN:
-            raise NotSupported("A large file of another program, which was not downloaded for this page")
         if receipt is None:
+            _refuse_large(held)
             _, _, cached = store.one_version(identifier, Pin(held.version.version_id))
             receipt = store._described(key, identifier, held.version, cached.digests)
-            path = cached.path
-        else:
-            path = store.load_file(receipt)
-        assembly = codec.decode(path)
-        drawn = picture_of_array(assembly)
-        summary = codec.summary(assembly)
+        found = _opened(held, receipt, store)
+        drawn = picture_of(found, _PICTURE) if isinstance(found, codec.Parts) else picture_of_array(found)
+        summary = codec.summary(found)
     except StorageError as error:
         if receipt is None:
             raise
         return Content(receipt, problem=error.message)
-    return Content(receipt, summary, drawn.png() if drawn else None, drawn.caption if drawn else "")
+    picture, caption = (drawn.png(), drawn.caption) if drawn else (None, "")
+    return Content(receipt, summary, picture, caption, found if isinstance(found, codec.Parts) else None)
 
 
-def _of_parts(receipt: Receipt, parts: codec.Parts) -> Content:
-    summary, drawn = codec.summary(parts), picture_of(parts, _PICTURE)
-    return Content(receipt, summary, drawn.png() if drawn else None, drawn.caption if drawn else "", parts)
+def _opened(held: Held, receipt: Receipt, store: FileStore) -> codec.Parts | xr.DataArray:
+    """Return a version's parts, or its data if another program wrote it; only a small file is downloaded for that."""
+    try:
+        return store.opened_parts(receipt, Pin())
+    except NotSupported:
+        _refuse_large(held)
+    path = store.load_file(receipt)
+    try:
+        return codec.Parts(codec.LocalSource(path))
+    except NotSupported:
+        return codec.decode(path)
+
+
+def _refuse_large(held: Held) -> None:
+    if (held.version.size or 0) > _FOREIGN:
+        raise NotSupported("It can only be read as a whole, and is too large to be downloaded for this page")
 
 
 def changes(newer: Content, older: Held) -> list[str]:
     """Return in sentences what changed since an older version, by the descriptions alone: no data are compared."""
     if older.receipt is None or older.store is None or newer.parts is None:
-        return ["The two versions were not compared: this needs files that this package wrote."]
-    if newer.receipt.content_digest and newer.receipt.content_digest == older.receipt.content_digest:
-        return ["The content is the same. Only the bytes of the files differ."]
+        return [_NOT_COMPARED]
     try:
-        before = older.store.opened_parts(older.receipt, Pin()).description
+        before = _opened(older, older.receipt, older.store)
     except StorageError as error:
         return [f"The two versions were not compared: {error.message}"]
-    found = _differences(before, newer.parts.description)
+    if not isinstance(before, codec.Parts):
+        return [_NOT_COMPARED]
+    if before.digest == newer.parts.digest:
+        return ["The content is the same. Only the bytes of the files differ."]
+    found = _differences(before.description, newer.parts.description)
     more = len(found) - _MOST_CHANGES
     return [*found[:_MOST_CHANGES], *([f"And {more} more changes."] if more > 0 else [])]
 

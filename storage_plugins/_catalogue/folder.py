@@ -95,8 +95,8 @@ class Folder:
 
     def save(self, manifest: Manifest) -> None:
         """Write the manifest."""
-        values = {"format": _FORMAT, "files": sorted(manifest.files), "pages": manifest.pages}
-        self.write(MANIFEST, json.dumps(values, sort_keys=True).encode())
+        values = {"format": _FORMAT, "files": sorted(manifest.files), "pages": dict(sorted(manifest.pages.items()))}
+        self.write(MANIFEST, json.dumps(values).encode())
 
     def remove(self, names: Iterable[str], current: Iterable[str]) -> int:
         """Remove pages and pictures, and return how many files were removed. Other names are left alone.
