@@ -15,6 +15,7 @@ from conftest import make_assembly
 
 import storage_plugins
 from storage_plugins import EncodingError, IntegrityError, InvalidIdentifier, codec
+from storage_plugins.codec._tiles import deflated
 
 
 @pytest.fixture
@@ -156,6 +157,26 @@ def test_one_environment_writes_the_same_bytes_twice(tmp_path):
     for name in ("a", "b"):
         codec.encode(make_assembly(), tmp_path / name, identifier="X", extras={}, drop_attrs=())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_numbers_that_were_verified_as_a_whole_are_not_hashed_again(tmp_path):
+    """A sound chunk of other numbers shows it: without the digest of the content it is refused."""
+    path, assembly = tmp_path / "x.nc", xr.DataArray(np.arange(60_000.0).reshape(300, 200), dims=("t", "n"))
+    digest = codec.encode(assembly, path, identifier="X", compression="none")
+    parts = codec.Parts(codec.LocalSource(path))
+    ((offset, size),) = parts._opened.chunks[None]
+    chunk = deflated(assembly.values + 1, parts.layouts[None].tile, shuffle=True, compress=False)
+    assert len(chunk) == size
+    data = path.read_bytes()
+    path.write_bytes(data[:offset] + chunk + data[offset + size :])
+    for known in (None, f"sp1:{'0' * 64}"):
+        with pytest.raises(EncodingError):
+            codec.decode(path, content_digest=known)
+    assert codec.decode(path, content_digest=digest).identical(assembly + 1)
+    for place in (offset + 3000, offset + size - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(EncodingError, match="damaged"):  # zlib's checksum
+            codec.decode(path, content_digest=digest)
 
 
 def test_long_text_beside_short_comes_back(tmp_path):

@@ -128,14 +128,15 @@ def test_an_assembly_that_is_read_in_parts_is_the_same_assembly(path, write, ass
         return
     assert differences(parts.assembly().load(), assembly) == []
     if assembly.dtype.kind not in "O" and isinstance(assembly.data, np.ndarray):
-        lazy, whole = parts.assembly(), codec.decode(path)
+        lazy, whole = parts.assembly().variable, codec.decode(path).variable
         places = st.one_of(
             *(st.integers(0, 0) for size in [max(assembly.shape, default=0)] if size),
             st.slices(max(assembly.shape, default=0)),
             st.lists(st.integers(0, 0), max_size=3),
         )
         part = {dim: data.draw(places) for dim, size in assembly.sizes.items() if size}
-        assert differences(lazy.isel(part).load(), whole.isel(part)) == []
+        # of the data alone: xarray cannot take a single element of a categorical coordinate
+        np.testing.assert_array_equal(lazy.isel(part).values, whole.isel(part).values)
 
 
 @sometimes

@@ -60,7 +60,7 @@ CALLS = {
     **{
         name: lambda host, source, name=name: getattr(host, name)()
         for name in (
-            *("keeps_versions", "creates_safely", "replaces", "anonymous", "place_is_public"),
+            *("keeps_versions", "creates_safely", "replaces", "removes", "anonymous", "place_is_public"),
             *("publish_place", "describe_place", "free_space", "doi", "longest_link"),
         )
     },
@@ -84,6 +84,7 @@ WRONG = {
     "keeps_versions": ["Enabled", "no", None, 1, 0],
     "creates_safely": ["no", None, 1],
     "replaces": ["no", None, 0],
+    "removes": ["no", None, 0],
     "anonymous": ["files", True, object()],
     "publish": [1, b"v1", True],
     "unpublish": [True, "done"],
@@ -111,7 +112,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 27
+    assert len(operations) == 28
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,22 @@ def test_a_file_that_contains_something_else_than_was_recorded_is_refused(memory
     assert memory_store(files, cache="elsewhere").load("X.y", download=False).identical(make_assembly())  # by receipt
 
 
+def test_a_file_of_this_package_can_be_read_in_parts_though_it_was_uploaded_as_a_file(memory_store, tmp_path, caplog):
+    files = MemoryFiles()
+    digest = codec.encode(large(), tmp_path / "x.nc", identifier="X")
+    receipt = memory_store(files).upload(tmp_path / "x.nc", "X")
+    assert receipt.content_digest == digest
+    assert memory_store(files, receipts=False, cache="elsewhere").load("X", download=False).identical(large())
+    assert "downloaded whole" not in caplog.text
+    codec.encode(large(), tmp_path / "x.nc", identifier="X", compression="none")
+    other = memory_store(files).upload(tmp_path / "x.nc", "X")  # its bytes are others, and they are stored
+    assert other.content_digest == digest
+    assert other.version_id != receipt.version_id
+    offset, size = tile_of(tmp_path / "x.nc", 2)
+    (tmp_path / "x.nc").write_bytes(flipped(tmp_path / "x.nc", offset + size // 2))
+    assert codec.digest_of_file(tmp_path / "x.nc") is None
+
+
 def test_files_of_others_are_downloaded_whole_and_the_log_says_so(several, new_cache, caplog):
     store = storage_plugins.open_store()
     store.upload("a.nc", "X")

@@ -149,7 +149,8 @@ def test_requests_are_few(open_lab, proxy):
         proxy.requests.clear()
         other = open_lab(endpoint_url=proxy.url)
         other.load("X", **pin)
-        assert [request.split()[0] for request in proxy.requests] == ["GET"]
+        looks = [] if pin else ["GET"]  # whether a newer version was withdrawn
+        assert [request.split()[0] for request in proxy.requests] == ["GET", *looks]
         proxy.requests.clear()
         other.load("X", sha1=first.sha1 if "sha1" in pin else receipt.sha1)
         assert proxy.requests == []

@@ -47,7 +47,9 @@ def test_what_is_replaced_stays_loadable_by_either_hash_with_and_without_receipt
         xr.testing.assert_identical(store.load(receipt), make_assembly(number))
     xr.testing.assert_identical(open_lab(bucket=place).load("X"), make_assembly(2))
     listed = open_lab(bucket=place).versions("X")
-    assert [version.sha1 for version in listed] == [receipt.sha1 for receipt in reversed(receipts)]
+    assert listed[0].sha1 == receipts[2].sha1
+    # S3's dates are whole seconds, and these two were replaced within one
+    assert {version.sha1 for version in listed[1:]} == {receipt.sha1 for receipt in receipts[:2]}
     assert {version.identifier for version in listed} == {"X"}
     assert open_lab(bucket=place).identifiers() == ["X"]
     assert open_lab(bucket=place).file_names() == []

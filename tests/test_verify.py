@@ -307,6 +307,18 @@ def test_the_number_of_requests_for_each_name_is_constant(open_lab, bucket, endp
     assert requests == [4 * 2 + 1, 8 * 2 + 1]
 
 
+def test_the_number_of_requests_to_osf_for_each_name_is_constant(open_osf, osf):
+    store = open_osf()
+    requests = []
+    for count in (4, 8):
+        for number in range(count):
+            upload(store, f"f{number}.bin", b"%d" % number)
+        osf.requests.clear()
+        assert open_osf().verify().ok
+        requests.append(len(osf.requests))
+    assert all(number <= 2 * count + 10 for number, count in zip(requests, (4, 8), strict=True))
+
+
 def test_a_large_file_is_verified_in_little_memory(lab):
     upload(open_store(config=lab), "large.bin", bytes(50_000_000))
     tracemalloc.start()

@@ -149,6 +149,16 @@ def test_equal_bytes_under_the_same_name_are_removed_as_well(config):
     assert_withdrawn(store, first)
 
 
+def test_what_was_withdrawn_is_not_uploaded_again_by_mistake(config):
+    store = open_store(config=config)
+    receipt = store.upload(make_assembly(), "Lab2026.x")
+    withdraw(store, receipt)
+    with pytest.raises(AssemblyWithdrawn, match=REASON):
+        store.upload(make_assembly(), "Lab2026.x")
+    assert store.versions("Lab2026.x") == []
+    store.upload(make_assembly(), "Lab2026.y")
+
+
 def test_nothing_is_removed_without_the_name_as_confirmation(config):
     store = open_store(config=config)
     receipt = store.upload(make_assembly(), "Lab2026.x")
@@ -204,6 +214,9 @@ class Removing(MemoryFiles):
     """Removes what it is told to, in one of several ways."""
 
     way = "right"
+
+    def removes(self):
+        return True
 
     def remove(self, key, version_id):
         if self.way == "nothing":

@@ -149,6 +149,10 @@ class FsspecFiles(FileOperations):
             for path in (_path(host, _VERSIONS, key), _path(host, key)):
                 host.discard(path)
 
+    def removes(self) -> bool:
+        """Each version is a folder of its own."""
+        return True
+
     def remove(self, key: str, version_id: str | None) -> None:
         """Remove a version's folder, and a file put there by hand that has the same bytes."""
         with self._hosts.lease(f"remove {key}") as host:

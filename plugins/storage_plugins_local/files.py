@@ -149,6 +149,10 @@ class LocalFiles(FileOperations):
             if unwanted.exists():
                 shutil.rmtree(unwanted)
 
+    def removes(self) -> bool:
+        """Each version is a folder of its own."""
+        return True
+
     def remove(self, key: str, version_id: str | None) -> None:
         """Remove a version's folder, after what is shown of it; the folder vanishes from sight at once."""
         path, _, plain = self._find(key, version_id)

@@ -157,6 +157,10 @@ class S3Files(FileOperations):
                 query = {"versionId": entry.version_id} if entry.version_id else {}
                 self._bucket.ask(key, "DELETE", record, query=query, expected=(200, 204))
 
+    def removes(self) -> bool:
+        """S3 deletes versions by their id."""
+        return True
+
     def remove(self, key: str, version_id: str | None) -> None:
         """Delete one version of the object by its id, and its record."""
         query = {"versionId": version_id} if version_id else {}

@@ -126,6 +126,10 @@ class Host(Calls):
         """Whether the host can replace a version that it does not keep."""
         return self._safe("replaces", self.files.replaces, bool)
 
+    def removes(self) -> bool:
+        """Whether the host can remove one of several versions."""
+        return self._safe("removes", self.files.removes, bool)
+
     def free_space(self) -> int | None:
         """Return the free space in bytes, None where it is unknown."""
         return self._safe("free_space", self.files.free_space, int, None)

@@ -280,6 +280,10 @@ class FileOperations(abc.ABC):
         """
         raise NotSupported(f"Files in {self.address} cannot be deleted by this package")
 
+    def removes(self) -> bool:
+        """Whether `remove` can remove one of several versions; loads without a pin then look whether it was."""
+        return False
+
     def remove(self, key: str, version_id: str | None) -> None:
         """Remove one version's bytes and its record for good, and nothing else. None: the only one.
 

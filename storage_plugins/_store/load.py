@@ -192,14 +192,21 @@ class Loader:
         matching = [version for version in described if pin.fits(version)]
         yield from ((key, version.version_id) for version in matching[:_MOST_DOWNLOADS])
         yield from self._replaced(key, pin, sha256)
-        withdrawn = meant(self._withdrawals(key), pin)
-        if withdrawn is not None:  # no other version need be read
-            raise refuse(self._cache, withdrawn)
-        rest = [version for version in versions if version not in described]
-        if thorough:
-            rest += [version for version in described if version not in matching]
+        rest = itertools.chain(
+            (version for version in versions if version not in described),
+            self._described_otherwise(key, pin, described, matching) if thorough else (),
+        )
         untried = ((key, version.version_id) for version in rest if (key, version.version_id) not in search.tried)
         yield from itertools.islice(untried, max(0, _MOST_DOWNLOADS - len(matching)))
+
+    def _described_otherwise(
+        self, key: str, pin: Pin, described: Sequence[Version], matching: Sequence[Version]
+    ) -> Iterator[Version]:
+        """Yield versions whose records would have to be wrong, unless what is wanted was withdrawn."""
+        withdrawn = meant(self._withdrawals(key), pin) if len(described) > len(matching) else None
+        if withdrawn is not None:
+            raise refuse(self._cache, withdrawn)
+        yield from (version for version in described if version not in matching)
 
     def _replaced(self, key: str, pin: Pin, sha256: str | None) -> Iterator[Place]:
         """Yield where an upload put what it replaced on a host without versions."""
@@ -333,7 +340,7 @@ class Loader:
                 )
             found, version = self._read(key, (key, mine.version_id))
         self._check_record(key, found, version)
-        for withdrawn in self._withdrawals(key):
+        for withdrawn in self._withdrawals(key) if self._host.removes() else ():
             if withdrawn.newest and withdrawn.older == version.version_id:  # else a newer one was uploaded since
                 raise refuse(self._cache, withdrawn, withdrawn.older)
         return found

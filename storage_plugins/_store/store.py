@@ -138,6 +138,7 @@ class Store:
             InvalidIdentifier, IdentifierCollision: the name cannot be used, or is too close to another one.
             EncodingError: something would change in the file; names it. Nothing was sent.
             AlreadyExists: other content has that name, on a host without versions.
+            AssemblyWithdrawn: this content was withdrawn under that name, by the receipts.
             AccessDenied, QuotaExceeded, StoreUnavailable, IntegrityError: nothing was stored.
 
         Example:
@@ -725,7 +726,11 @@ class Store:
 
         key, cached = self._verified(identifier, pin)
         refetch = functools.partial(self.fetch, key, sha256=cached.digests.sha256)  # travels in a lazy one's pickle
-        return codec.decode(cached.path, cls=cls, chunks=chunks, refetch=refetch)
+        known = [identifier] if isinstance(identifier, Receipt) else self._receipts_of(key)
+        digests = (receipt.content_digest for receipt in known if receipt.digests == cached.digests)
+        return codec.decode(
+            cached.path, cls=cls, chunks=chunks, refetch=refetch, content_digest=next(filter(None, digests), None)
+        )
 
     def _load_in_place(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:
         """Return an assembly that is read in parts; one that cannot be is downloaded."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .._backend.operations import Source
 from .._identifiers import assembly_key, check_file_name
+from .._records import Pin
 from ..atomic import disk_errors, from_os_error
 from ..errors import (
     AccessDenied,
@@ -28,6 +29,7 @@ from .parts import Parts
 from .publish import publish
 from .replaced import save_replaced
 from .store import UploadOptions
+from .withdrawn import meant, refuse
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,8 +50,9 @@ def upload_assembly(
         if isinstance(assembly, str | os.PathLike):
             if how.extras or how.drop_attrs:
                 raise TypeError("A file's bytes are stored as they are: extras and drop_attrs need a DataArray")
-            path, content_digest = _existing_file(assembly), None
+            path = _existing_file(assembly)
             codec.check(path)
+            content_digest = codec.digest_of_file(path)
         else:
             path = stack.enter_context(parts.cache.scratch()) / key
             content_digest = codec.encode(
@@ -60,7 +63,9 @@ def upload_assembly(
                 drop_attrs=how.drop_attrs,
                 compression=parts.settings.compression,
             )
-        return _Upload(parts, key, identifier, prefix, content_digest, how.replace).run(path)
+        upload = _Upload(parts, key, identifier, prefix, content_digest, how.replace)
+        upload.compares_content = not isinstance(assembly, str | os.PathLike)
+        return upload.run(path)
 
 
 def upload_file(parts: Parts, path: str | os.PathLike[str], name: str | None, replace: bool | None) -> Receipt:
@@ -96,7 +101,14 @@ def refuse_other_name(parts: Parts, newest: Version, key: str, identifier: str, 
 
 
 class _Upload:
-    """The upload of one file: what it is for, and in which store."""
+    """The upload of one file: what it is for, and in which store.
+
+    Attributes:
+        compares_content: whether a newest version of the same content will do, though its bytes are others. Not where
+            somebody gave a file, whose bytes are stored as they are.
+    """
+
+    compares_content = False
 
     def __init__(
         self,
@@ -115,6 +127,9 @@ class _Upload:
     def run(self, path: Path) -> Receipt:
         """Make the file at ``path`` a new version, unless the newest is identical."""
         source = self._hashed(path)
+        withdrawn = meant(self._parts.receipts.withdrawn(self._key), Pin.of(source))
+        if withdrawn is not None:  # the same bytes are not to come back
+            raise refuse(self._parts.cache, withdrawn)
         newest = self._look()
         if newest is None:
             self._refuse_other_case()
@@ -183,7 +198,9 @@ class _Upload:
         """Whether the newest version has this content, so that nothing need be uploaded."""
         if newest.digests is None:
             return False
-        same_data = self._content_digest is not None and self._content_digest == newest.content_digest
+        same_data = (
+            self.compares_content and self._content_digest is not None and self._content_digest == newest.content_digest
+        )
         return same_data or newest.digests == source.digests
 
     def _is_whole(self, version: Version) -> bool:

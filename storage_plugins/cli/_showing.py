@@ -60,7 +60,7 @@ def show(
 @click.command(
     epilog=example(
         "storage-plugins diff rates.nc rebuilt.nc",
-        "storage-plugins diff lab:Lab2026.rates scratch:Lab2026.rates",
+        "storage-plugins diff lab:Lab2026.rates ours:Lab2026.rates",
         "storage-plugins diff Lab2026.rates --from 1-87b7f0091ddd",
     )
 )

@@ -3,7 +3,7 @@
 from ._comparing import compare
 from ._decoding import check, decode, decode_extras, with_stimulus_id
 from ._encoding import content_digest, encode
-from ._parts import LocalSource, Parts
+from ._parts import LocalSource, Parts, digest_of_file
 from ._summary import summary
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "content_digest",
     "decode",
     "decode_extras",
+    "digest_of_file",
     "encode",
     "summary",
     "with_stimulus_id",

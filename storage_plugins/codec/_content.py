@@ -338,10 +338,22 @@ def _put_together(description: Json, values: Mapping[str | None, Any], shown_as:
     attrs = _attrs_back(description["data"]["attrs"])
     name = from_json(description["name"])
     if modern:
-        together = xr.Coordinates(coords, indexes=indexes)
-        return xr.DataArray(data, coords=together, name=name, attrs=attrs)
+        return _with_coords(data, xr.Coordinates(coords, indexes=indexes), name, attrs)
     assembly = xr.DataArray(data, coords=coords, name=name)
     assembly.attrs = attrs
+    return assembly
+
+
+def _with_coords(data: xr.Variable, coords: Any, name: Any, attrs: Json) -> xr.DataArray:
+    """Return data with its coordinates. DataArray would copy each index deeply; a dataset takes it as it is."""
+    if len(set(data.dims)) < len(data.dims):  # a dataset cannot have a dimension twice
+        return xr.DataArray(data, coords=coords, name=name, attrs=attrs)
+    held = "data"
+    while held in coords or held in data.dims:
+        held += "_"
+    data.attrs = attrs
+    assembly = xr.Dataset({held: data}, coords=coords)[held]
+    assembly.name = name
     return assembly
 
 

@@ -22,7 +22,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from ..atomic import disk_errors, open_regular
-from ..errors import IntegrityError, NotSupported, StorageError
+from ..errors import EncodingError, IntegrityError, NotSupported, StorageError
 from ._bounds import deflated_at_most
 from ._content import Json, put_together
 from ._elements import restored
@@ -31,7 +31,7 @@ from ._layout import ATTRIBUTE, Layout, label, logical_dtype
 from ._lazy import Tile, Tiles, dask_array
 from ._library import h5py, library
 from ._reading import Damaged, Opened, Unfit, bound, description, element, laid_out, read_elements, tile_of
-from ._tiles import Array, in_threads, region, tile_count
+from ._tiles import Array, in_threads, offsets, region, tile_count
 
 _AHEAD = 64 << 10  # bytes read at least where HDF5 asks for some
 _BEFORE = 256 << 10  # bytes before those: coordinates are written there, just before the description
@@ -217,6 +217,16 @@ class Parts:
                 if name is not None
             }
 
+    def verify(self) -> None:
+        """Read everything, in flat memory. Raises IntegrityError if something is not what the description says."""
+        self.coordinates()
+        tiles = self.tiles()
+        if tiles is None:
+            self.assembly()
+        else:
+            for _ in tiles.read([*enumerate(offsets(tiles.shape, tiles.layout.tile))]):
+                pass
+
     def tiles(self) -> Tiles | None:
         """Return the data as tiles; None: they are not numbers in tiles, but text, or a single value."""
         entry, place = self._opened.description["data"], self._opened.layouts[None]
@@ -249,6 +259,31 @@ class Parts:
         made = made.copy(deep=False, data=_lazily(tiles))
         made.encoding["preferred_chunks"] = dict(zip(found.description["dims"], found.layouts[None].tile, strict=True))
         return made
+
+
+def digest_of_file(path: Path) -> str | None:
+    """Return the content digest of a file of this package, all of whose bytes were verified; None for other files.
+
+    Files with extras, and those that cannot be read in parts, count as others.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import xarray
+        >>> from storage_plugins import codec
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = Path(folder.name, "rates.nc")
+        >>> digest = codec.encode(xarray.DataArray([1.0, 2.0], dims="neuroid"), path, identifier="Lab2026.rates")
+        >>> codec.digest_of_file(path) == digest
+        True
+        >>> folder.cleanup()
+    """
+    try:
+        parts = Parts(LocalSource(path))
+        parts.verify()
+    except (IntegrityError, NotSupported, EncodingError):  # what is wrong with it, whoever reads it learns
+        return None
+    return None if parts.description.get("extras") else parts.digest
 
 
 class _damage:  # noqa: N801  used as a function
@@ -374,7 +409,7 @@ def _placed(source: Source, parsed: Json) -> Opened:
             raise Damaged("tiles share bytes, or are beyond the end of the file")
         end = offset + size
     bound(((entries[name], place.shape) for name, place in layouts.items()), source.size)
-    return Opened(Path(source.name), None, parsed["content"], layouts, chunks, {}, notes)
+    return Opened(Path(source.name), None, parsed["content"], layouts, chunks, {}, notes, parsed["digest"])
 
 
 def _add_whole(found: Opened, names: Sequence[str | None], held: dict[Piece, bytes]) -> None:

@@ -154,6 +154,7 @@ class FaultyFiles(FileOperations):
     describe_place = _passed_on("describe_place")
     share = _passed_on("share")
     discard = _passed_on("discard")
+    removes = _passed_on("removes")
     remove = _passed_on("remove")
     free_space = _passed_on("free_space")
     doi = _passed_on("doi")

@@ -118,6 +118,9 @@ class FolderFiles(FileOperations):
         self.ask()
         shutil.rmtree(self.folder(key), ignore_errors=True)
 
+    def removes(self):
+        return True
+
     def remove(self, key, version_id):
         self.ask()
         shutil.rmtree(self.data(key, self.find(key, version_id)).parent)
