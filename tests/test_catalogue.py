@@ -457,6 +457,16 @@ def test_all_stores_are_one_table_with_one_row_for_each_assembly(two, run):
     assert "What changed" not in shown
 
 
+def test_a_group_is_a_table_of_what_its_members_have(two):
+    lab, ours = two
+    lab.upload(make_assembly(), "Lab2026.rates")
+    ours.upload(make_assembly() + 1, "Lab2026.ours")
+    config = json.loads(Path("storage.yaml").read_text())
+    config["stores"]["both"] = {"backend": "group", "read": ["lab", "ours"], "write": "lab"}
+    assert storage_plugins.catalogue(SITE, store="both", config=config).assemblies == 2
+    assert storage_plugins.catalogue("of-all", store="all", config=config).assemblies == 2
+
+
 def test_pages_of_a_store_that_cannot_be_listed_stay(two):
     _, ours = two
     ours.upload(make_assembly(), "Lab2026.ours")

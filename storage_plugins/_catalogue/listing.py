@@ -131,7 +131,7 @@ def in_receipts(
         store = stores.get(receipt.address)
         access: Access = "unknown"
         if store is not None and _asks(number, private):
-            access = _access(store, key, receipt.version_id, newest=False)
+            access = _access(store, key, receipt.version_id, newest=number == 0)
         names = ("version_id", "size", "created", "sha1", "sha256", "content_digest", "identifier")
         version = Version(**{name: getattr(receipt, name) for name in names})
         held.append(Held(store.name if store else receipt.store, receipt.address, store, version, receipt, access))
@@ -150,8 +150,10 @@ def _access(store: FileStore, key: str, version_id: str | None, *, newest: bool)
         public = store.host.place_is_public()
     except StorageError:
         return "unknown"
+    if public is None and newest:  # some servers give anonymous readers the newest version, and none by its ID
+        public = anyone_can_read(store.host, key, version_id, True) or None
     if public is None:
-        public = anyone_can_read(store.host, key, version_id, newest)
+        public = anyone_can_read(store.host, key, version_id, False)
     return "unknown" if public is None else "public" if public else "private"
 
 
