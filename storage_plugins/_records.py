@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from .errors import InvalidPin
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 _LENGTHS = {"sha1": 40, "sha256": 64}  # hexadecimal digits
+_LARGE = 768 << 10  # bytes; less is hashed before a thread has started
+_MOST_PENDING = 4  # blocks that wait for a hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,20 +35,89 @@ class Digests:
 
 
 class Digesting:
-    """Hashes bytes while they pass: both digests, and how many bytes there were."""
+    """Hashes bytes while they pass: both digests, MD5s if wanted, and how many bytes there were.
 
-    def __init__(self) -> None:
+    Each hash of a large file has a thread of its own, so that hashing runs beside reading and writing.
+
+    Args:
+        md5_of: also compute the MD5 of every so many bytes.
+    """
+
+    def __init__(self, *, md5_of: int | None = None) -> None:
         self._sha1, self._sha256, self.size = hashlib.sha1(), hashlib.sha256(), 0
+        self._parts = _PartMD5s(md5_of) if md5_of else None
+        self._hashes: list[_Hash] = [self._sha1, self._sha256, *([self._parts] if self._parts else [])]
+        self._behind: list[_Behind] = []
 
     def update(self, block: bytes) -> None:
-        """Take in the next bytes."""
-        self._sha1.update(block)
-        self._sha256.update(block)
+        """Take in the next bytes, which must not change afterwards."""
         self.size += len(block)
+        if not self._behind and self.size > _LARGE:
+            self._behind = [_Behind(each) for each in self._hashes]
+        for each in self._behind or self._hashes:
+            each.update(block)
 
     def digests(self) -> Digests:
         """Return what the bytes so far are."""
+        for each in self._behind:
+            each.catch_up()
         return Digests(self._sha1.hexdigest(), self._sha256.hexdigest(), self.size)
+
+    def md5s(self) -> tuple[bytes, ...]:
+        """Return the MD5s of the parts so far."""
+        for each in self._behind:
+            each.catch_up()
+        return self._parts.digests() if self._parts else ()
+
+
+class _Hash(Protocol):
+    def update(self, block: bytes, /) -> None: ...
+
+
+class _Behind:
+    """Hashes in a thread of its own, a few blocks behind. The thread ends with this object."""
+
+    def __init__(self, hash_: _Hash) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # not needed to import this package
+
+        self._hash = hash_
+        self._thread = ThreadPoolExecutor(1, "storage-plugins-hash")
+        self._pending: collections.deque[Future[None]] = collections.deque()
+
+    def update(self, block: bytes) -> None:
+        """Take in the next bytes; wait if too many blocks are pending."""
+        if len(self._pending) >= _MOST_PENDING:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(self._hash.update, block))
+
+    def catch_up(self) -> None:
+        """Return when every block is hashed."""
+        while self._pending:
+            self._pending.popleft().result()
+
+
+class _PartMD5s:
+    """The MD5 of every ``size`` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._left = size, size
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._done: list[bytes] = []
+
+    def update(self, block: bytes) -> None:
+        """Take in the next bytes."""
+        rest = memoryview(block)
+        while rest:
+            if not self._left:
+                self._done.append(self._md5.digest())
+                self._md5, self._left = hashlib.md5(usedforsecurity=False), self._size
+            part, rest = rest[: self._left], rest[self._left :]
+            self._md5.update(part)
+            self._left -= len(part)
+
+    def digests(self) -> tuple[bytes, ...]:
+        """Return the MD5 of each part so far; of no bytes, that of an empty part."""
+        return (*self._done, self._md5.digest())
 
 
 class Hashed(Protocol):

@@ -143,6 +143,9 @@ memstore device bytes = 8589934592
 rgw data = {folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw run sync thread = false
+rgw gc obj min wait = 1
+rgw gc processor period = 2
+rgw gc processor max time = 2
 rgw dns name = localhost
 debug rgw = 0
 debug ms = 0

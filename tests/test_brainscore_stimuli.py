@@ -127,6 +127,7 @@ def load_all(pins, results):
     results.put(str(loaded.get_stimulus("n0")))
 
 
+@pytest.mark.slow
 def test_several_processes_may_unpack_at_once(local, tmp_path):
     files = {f"n{number}.png": b"x" * 20_000 for number in range(200)}
     pins = upload(tmp_path, table(files), archive(files), None)

@@ -73,6 +73,7 @@ def test_logs_and_bugs_are_harmless_too(capsys):
     assert harmless(VisibleFormatter("%(message)s").format(record))
 
 
+@pytest.mark.slow
 def test_what_the_terminal_cannot_write_is_escaped(run_process, several):
     made = xr.DataArray([1.0], dims="t", attrs={"note": "é你"})
     storage_plugins.open_store().upload(made, "X")

@@ -239,6 +239,7 @@ def test_a_damaged_file_is_refused_or_gives_what_was_stored(worker, ours, name):
     assert not wrong_outcomes(worker, ours[name], name, {"refused", "identical"})
 
 
+@pytest.mark.slow
 @watched
 @pytest.mark.parametrize("name", quick("xarray", ["xarray", *PUBLISHED]))
 def test_a_damaged_file_of_others_is_refused_or_read(worker, tmp_path, name):
@@ -279,6 +280,7 @@ NO_DESCRIPTIONS += [
 ]
 
 
+@pytest.mark.slow
 @watched
 def test_an_attribute_that_is_no_description_is_not_applied(worker, ours, tmp_path):
     text = json.dumps(description_of(ours["everything"]))

@@ -53,6 +53,8 @@ CALLS = {
     "unpublish": lambda host, source: host.unpublish("a.bin", None),
     "why_still_private": lambda host, source: host.why_still_private("a.bin"),
     "share": lambda host, source: host.share("a.bin", None, 60),
+    "part_size": lambda host, source: host.part_size(10),
+    "reads_at_once": lambda host, source: host.download("a.bin", None, Nowhere()),
     "discard": lambda host, source: host.discard("a.bin"),
     "remove": lambda host, source: host.remove("a.bin", "v1"),
     "uri": lambda host, source: host.uri("a.bin", None),
@@ -93,6 +95,8 @@ WRONG = {
     "publish_place": [True, "done"],
     "describe_place": [None, 7],
     "share": [None, b"https:", 1],
+    "part_size": ["8 MiB", 8.0, True],
+    "reads_at_once": [None, "many", True],
     "discard": [True, 1],
     "remove": [True, 1],
     "free_space": ["1 GB", 1.5, True],
@@ -112,7 +116,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 28
+    assert len(operations) == 30
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,7 @@ print(float(lazy[:, 7].sum()))
 """
 
 
-@pytest.mark.parametrize("chunks", [None, {}])
+@pytest.mark.parametrize("chunks", [None, pytest.param({}, marks=pytest.mark.slow)])
 def test_it_travels_to_other_processes(tmp_path, chunks, new_cache):
     store = storage_plugins.open_store(config={"stores": {"lab": {"backend": "local", "root": str(tmp_path / "lab")}}})
     store.upload(large(), "X.y")

@@ -253,6 +253,7 @@ def test_a_record_that_is_not_a_small_file_is_left_out(store, root, kind):
     assert [version.identifier for version in store.versions("X")] == [None]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_an_upload_killed_at_any_step_leaves_nothing_for_long(tmp_path):
     (tmp_path / "file").write_bytes(b"the file")

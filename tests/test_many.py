@@ -300,6 +300,7 @@ def fifty(tmp_path):
             writer.writerow([f"{number}.nc", f"Lab2026.m{number}"])
 
 
+@pytest.mark.slow
 def test_fifty_files_by_one_command_interrupted_and_run_again(run, fifty):
     names = [f"{number}.nc" for number in range(50)]
     process = subprocess.Popen(

@@ -572,6 +572,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
         assert ours.fetch(key).read_bytes() == history(lab, key)[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 @pytest.mark.parametrize("moment", [1, *(pytest.param(moment, marks=pytest.mark.slow) for moment in (3, 6))])
 def test_killed_before_the_hosts_answer_it_does_not_send_that_file_again(tmp_path, proxy, bucket, moment):
@@ -637,6 +638,7 @@ def test_ctrl_c_is_told_in_a_line_and_takes_back_what_is_on_its_way(tmp_path, pr
 # after it
 
 
+@pytest.mark.slow
 def test_after_it_changing_the_default_is_the_whole_switch(config, tmp_path, new_cache):
     lab = open_store(config=config)
     made = {seed: make_assembly(seed) for seed in (1, 2)}

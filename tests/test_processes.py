@@ -30,6 +30,7 @@ SERVERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3", "osf", 
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("yaml_file", ["local", *SERVERS], indirect=True)
 def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
     start, results = context().Barrier(8), context().Queue()

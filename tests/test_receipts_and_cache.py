@@ -337,6 +337,7 @@ def test_a_receipt_is_read_as_it_was_written(tmp_path, changes):
     assert Receipts(tmp_path).of("assy_X.nc") == [receipt(1, **changes)]
 
 
+@pytest.mark.slow
 def test_two_thousand_receipts_of_a_key_take_little_time(tmp_path):
     receipts = Receipts(tmp_path)
     folder = tmp_path / "assy_X.nc"

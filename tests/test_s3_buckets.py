@@ -135,6 +135,7 @@ def test_brainios_object_without_a_record_is_kept_when_replaced(open_lab, unvers
     xr.testing.assert_identical(store.load("X", sha1=sha1, version_id="null"), make_assembly(1))
 
 
+@pytest.mark.slow
 def test_a_suspended_bucket_loses_neither_its_versions_nor_its_null_version(
     open_lab, new_bucket, s3_client, s3_server, tmp_path
 ):

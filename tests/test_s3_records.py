@@ -85,6 +85,7 @@ def test_versions_and_names_take_a_few_listings(open_lab, proxy):
     assert len(proxy.requests) == 2
 
 
+@pytest.mark.slow
 def test_a_hash_without_receipts_is_found_in_three_requests(open_lab, proxy):
     receipts = [open_lab().upload(make_assembly(seed), "X") for seed in range(12)]
     xr.testing.assert_identical(open_lab(endpoint_url=proxy.url).load("X", sha1=receipts[0].sha1), make_assembly(0))

@@ -196,6 +196,7 @@ def test_a_second_user_without_rights(s3_server, open_lab, home):
         open_lab().load("X")
 
 
+@pytest.mark.slow
 def test_the_lookup_of_an_instances_role_is_not_begun_where_there_is_none(s3_server, open_lab, home, bucket):
     from storage_plugins_s3.connection import _may_have_an_instance_role
 

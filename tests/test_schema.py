@@ -188,6 +188,7 @@ def third_parties(tmp_path):
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
 
 
+@pytest.mark.slow
 def test_backends_of_others_are_in_it_and_broken_ones_are_said_to_be_left_out(third_parties, tmp_path):
     out = tmp_path / "here" / "storage.schema.json"
     command = [sys.executable, "-m", "storage_plugins", "schema", "-o", out]

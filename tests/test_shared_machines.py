@@ -310,6 +310,7 @@ def old(folder: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_step_of_a_cache_write_leaves_nothing_for_long(tmp_path):
     step = 0
     killed = True
@@ -327,6 +328,7 @@ def test_a_process_killed_at_any_step_of_a_cache_write_leaves_nothing_for_long(t
     assert step > 8
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_step_of_a_receipt_leaves_nothing_for_long(tmp_path):
     step = 0
     killed = True

@@ -86,7 +86,10 @@ def real_uploads(store: storage_plugins.Store, folder: Path) -> list[tuple[str, 
 @needs_checkout
 @pytest.mark.parametrize(
     "receipts",
-    [pytest.param(True, id="with receipts", marks=pytest.mark.slow), pytest.param(False, id="without receipts")],
+    [
+        pytest.param(True, id="with receipts", marks=pytest.mark.slow),
+        pytest.param(False, id="without receipts", marks=pytest.mark.slow),
+    ],
 )
 def test_a_lab_moves_to_osf_and_every_old_pin_still_loads(
     tmp_path, bucket, endpoint, osf, project, receipts, monkeypatch

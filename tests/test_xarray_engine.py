@@ -106,6 +106,7 @@ print(one.identical(other))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (PROJECT / "pyproject.toml").exists(), reason="no checkout around the tests")
 def test_installed_it_is_found_by_its_name(lab, tmp_path):
     lab.upload(make_assembly(), "X")

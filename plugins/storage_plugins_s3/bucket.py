@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from storage_plugins import AccessDenied, AssemblyNotFound, NotSupported, StorageError, Version
+from storage_plugins import AccessDenied, AssemblyNotFound, NotSupported, StorageError, StoreUnavailable, Version
 
 from . import answers
 from .answers import Entry, Page
@@ -15,6 +15,7 @@ from .errors import Refusal, clock_error, had_no_effect, not_s3, translated
 from .settings import S3Settings
 
 _ATTEMPTS = 3  # of a write that had no effect
+_MORE_ATTEMPTS = 5  # of one that may have its effect twice, such as a part of an upload
 _LONGEST_WAIT = 20.0  # seconds between them
 _BELIEVED = 60.0  # seconds
 T = TypeVar("T")
@@ -176,17 +177,20 @@ def _takes_payer(client: Any, method: str) -> bool:
     return "RequestPayer" in operation.input_shape.members
 
 
-def patiently(write: Callable[[], T]) -> T:
+def patiently(write: Callable[[], T], *, again: Callable[[], bool] | None = None) -> T:
     """Return what ``write`` returns; send it again, after a pause, where it certainly had no effect.
 
-    A write whose answer was lost is never sent again: it would be stored twice, or meet itself.
+    A write whose answer was lost is never sent again: it would be stored twice, or meet itself. Only one that may
+    have its effect twice is: ``again`` then says whether it is still wanted.
     """
-    for attempt in range(1, _ATTEMPTS):
+    attempts = _ATTEMPTS if again is None else _MORE_ATTEMPTS
+    for attempt in range(1, attempts):
         try:
             return write()
         except StorageError as error:
             pause = getattr(error, "retry_after", None) or 0.2 * 2**attempt
-            if not had_no_effect(error) or pause > _LONGEST_WAIT:
+            repeatable = had_no_effect(error) or (again is not None and again() and isinstance(error, StoreUnavailable))
+            if not repeatable or pause > _LONGEST_WAIT:
                 raise
             time.sleep(pause)
     return write()

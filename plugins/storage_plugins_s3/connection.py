@@ -26,9 +26,10 @@ import botocore.utils
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 
-from storage_plugins import AccessDenied
+from storage_plugins import AccessDenied, IntegrityError, Source
+from storage_plugins.atomic import disk_errors
 
-from .errors import Interrupted, translated
+from .errors import Interrupted, NotSent, translated
 from .log_secrets import keep_secrets_out_of_logs
 from .settings import S3Settings
 
@@ -69,13 +70,14 @@ class Access:
         *,
         query: Mapping[str, str],
         headers: Mapping[str, str],
-        body: bytes = b"",
+        body: Body = b"",
         sha256: str | None = None,
         before_piece: Callable[[int], None] | None = None,
         stream: bool = False,
     ) -> Reply:
         """Send one request, once.
 
+        ``sha256`` is the hash of the body; without one, a ``Content-MD5`` among the headers is signed in its place.
         ``before_piece`` is called before each piece of the body with the number of bytes sent so far, and may raise.
         """
         path = f"{self.root}/{quote(key, safe='/~')}" if key is not None else self.root or "/"
@@ -87,17 +89,21 @@ class Access:
             sent["Content-Length"] = str(len(body))
         if self.credentials is not None:
             # no more is signed than must be: proxies change the rest
-            needed = {name: value for name, value in sent.items() if name.lower().startswith(("host", "x-amz-"))}
+            signed = ("host", "x-amz-", "content-md5") if body and not sha256 else ("host", "x-amz-")
+            needed = {name: value for name, value in sent.items() if name.lower().startswith(signed)}
             request = AWSRequest(method, url, needed)
-            _Signature(self.credentials.get_frozen_credentials(), self.region, sha256 or _NOTHING).add_auth(request)
+            payload = sha256 or ("UNSIGNED-PAYLOAD" if body else _NOTHING)
+            _Signature(self.credentials.get_frozen_credentials(), self.region, payload).add_auth(request)
             sent |= dict(request.headers.items())
         sent["Accept-Encoding"] = "identity"
         pieces = _Pieces(body, before_piece)
         try:
             answer = self.http.send(AWSPreparedRequest(method, url, sent, pieces if body else None, True))
-        except botocore.exceptions.HTTPClientError:
+        except botocore.exceptions.HTTPClientError as error:
             if pieces.raised is not None:
                 raise Interrupted(pieces.raised) from None  # botocore wraps it
+            if body and pieces.begun and not pieces.ended:
+                raise NotSent(str(error)) from error
             raise
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
@@ -120,22 +126,62 @@ class _Signature(S3SigV4Auth):  # type: ignore[misc]
         return self._sha256
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a file as a body, read while it is sent."""
+
+    source: Source
+    start: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with disk_errors(f"read {self.source.path.name}"), self.source.open() as file:
+            file.seek(self.start)
+            left = self.size
+            while left:
+                piece = file.read(min(_PIECE, left))
+                if not piece:
+                    raise IntegrityError(f"{self.source.path.name} became shorter while it was being uploaded")
+                left -= len(piece)
+                yield piece
+
+
+Body = bytes | Part
+
+
 class _Pieces:
-    """A body in pieces. ``raised`` is what ``before`` raised, if it did."""
+    """A body in pieces.
 
-    def __init__(self, body: bytes, before: Callable[[int], None] | None) -> None:
-        self._body, self._before = memoryview(body), before
+    Attributes:
+        begun, ended: whether the first piece was asked for, and what comes after the last.
+        raised: what reading it, or ``before``, raised.
+    """
+
+    def __init__(self, body: Body, before: Callable[[int], None] | None) -> None:
+        self._body, self._before = body, before
         self.raised: Exception | None = None
+        self.begun = self.ended = False
 
-    def __iter__(self) -> Iterator[memoryview]:
-        for start in range(0, len(self._body), _PIECE):
-            try:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        self.begun, sent = True, 0
+        try:
+            for piece in _cut(self._body) if isinstance(self._body, bytes) else self._body:
                 if self._before is not None:
-                    self._before(start)
-            except Exception as error:
-                self.raised = error
-                raise
-            yield self._body[start : start + _PIECE]
+                    self._before(sent)
+                yield piece
+                sent += len(piece)
+            self.ended = True
+        except Exception as error:
+            self.raised = error
+            raise
+
+
+def _cut(body: bytes) -> Iterator[memoryview]:
+    view = memoryview(body)
+    return (view[start : start + _PIECE] for start in range(0, len(view), _PIECE))
 
 
 class Connection:

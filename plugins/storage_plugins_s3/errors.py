@@ -73,6 +73,10 @@ class Refusal(Exception):
         self.explained = bool(code)
 
 
+class NotSent(OSError):
+    """The connection broke before the whole body was sent, so that the request had no effect."""
+
+
 class Interrupted(Exception):
     """Carries what a callback of the caller raised, which is passed on unchanged."""
 
@@ -107,7 +111,7 @@ def had_no_effect(error: StorageError) -> bool:
     cause = error.__cause__
     if isinstance(cause, Refusal):
         return isinstance(error, StoreUnavailable) and cause.explained  # not the word of a proxy between
-    return isinstance(cause, _NOT_SENT)
+    return isinstance(cause, (*_NOT_SENT, NotSent))
 
 
 def clock_error(headers: Mapping[str, str]) -> timedelta | None:

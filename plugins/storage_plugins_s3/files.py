@@ -73,6 +73,10 @@ class S3Files(FileOperations):
         """S3 has folders and conditions."""
         return True
 
+    def part_size(self, size: int) -> int | None:
+        """S3 checks an MD5 of each body."""
+        return uploads.part_size(size) or None
+
     def put(self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool) -> str | None:
         """Upload in one request, or in parts; the server checks an MD5 of each body."""
         return self._put(key, source, metadata, {"If-None-Match": "*"} if if_absent else {})
@@ -193,6 +197,10 @@ class S3Files(FileOperations):
                 raise IntegrityError(f"{what} was replaced in {self.address} while it was read") from error
 
         return self._reading(ask)
+
+    def reads_at_once(self) -> int:
+        """S3 limits each connection, not each client."""
+        return 12
 
     def versions(self, key: str) -> Iterable[Version]:
         """Return the versions in S3's own order, each with its record; delete markers are left out."""

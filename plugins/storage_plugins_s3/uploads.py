@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import threading
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -17,13 +17,13 @@ from storage_plugins import Source, StorageError, StoreUnavailable, Version
 
 from . import answers
 from .bucket import Bucket, patiently
-from .connection import Reply
+from .connection import Part, Reply
 from .errors import not_s3
 
 _SINGLE = 16 << 20  # bytes that are sent in one request
-_PART = 8 << 20  # bytes of a part, of which some six are in memory
+_PART = 8 << 20  # bytes of a part
 _MOST_PARTS = 9_000  # S3 takes 10,000
-_PARTS_AT_ONCE = 4
+_PARTS_AT_ONCE = 10
 _LONGEST_UPLOAD = timedelta(days=7)  # unfinished uploads that began earlier no longer run
 _FIRST_UPLOAD = datetime(2026, 1, 1, tzinfo=UTC)  # no upload of this package is older; moto dates all of them 2010
 
@@ -41,6 +41,11 @@ def send(
     """
     upload = _in_one if source.size <= _SINGLE else _in_parts
     return upload(bucket, what, key, source, headers, condition)
+
+
+def part_size(size: int) -> int:
+    """Return how many bytes of a file of ``size`` bytes are sent in one request."""
+    return size if size <= _SINGLE else max(_PART, -(-size // _MOST_PARTS))
 
 
 def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
@@ -61,21 +66,21 @@ def _in_one(
     bucket: Bucket, what: str, key: str, source: Source, headers: Mapping[str, str], condition: Mapping[str, str]
 ) -> Version:
     body = b"".join(dataclasses.replace(source, progress=None).blocks(_SINGLE))
-    report = _reporter(source)
-    md5 = hashlib.md5(body, usedforsecurity=False)
+    report = _Reporter(source)
+    (md5,) = source.md5s(part_size(source.size) or _SINGLE)
     reply = patiently(
         lambda: bucket.ask(
             what,
             "PUT",
             key,
-            headers={"Content-MD5": _base64(md5.digest()), **headers, **condition},
+            headers={"Content-MD5": _base64(md5), **headers, **condition},
             body=body,
             sha256=source.sha256,
             before_piece=report,
         )
     )
     report(len(body))
-    return _proven(bucket, what, key, source, reply, md5.hexdigest())
+    return _proven(bucket, what, key, source, reply, md5.hex())
 
 
 def _in_parts(
@@ -98,52 +103,61 @@ def _in_parts(
 
 
 def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: str) -> list[tuple[str, bytes]]:
-    """Send all parts; return of each its ETag and its MD5."""
-    stop = threading.Event()
-    free = threading.Semaphore(_PARTS_AT_ONCE + 1)  # so that few parts are in memory
+    """Send all parts, several at a time; return of each its ETag and its MD5. No part is in memory as a whole."""
+    size = part_size(source.size)
+    stop, lock = threading.Event(), threading.Lock()
+    errors: list[BaseException] = []  # the first is the one to report
 
-    def going(sent: int) -> None:
-        if stop.is_set():
-            raise StoreUnavailable(f"The upload of {what} to {bucket.address} was cancelled")
+    def part(number: int, md5: bytes) -> str:
+        body = Part(source, number * size, min(size, source.size - number * size))
+        report = _Reporter(source, lock)
 
-    def part(number: int, body: bytes) -> tuple[str, bytes]:
+        def going(sent: int) -> None:
+            if stop.is_set():
+                raise StoreUnavailable(f"The upload of {what} to {bucket.address} was cancelled")
+            report(sent)
+
+        def send() -> Reply:
+            reply = bucket.ask(
+                what,
+                "PUT",
+                key,
+                query={"partNumber": str(number + 1), "uploadId": upload_id},
+                headers={"Content-MD5": _base64(md5)},
+                body=body,
+                before_piece=going,
+            )
+            if not reply.headers.get("etag"):
+                raise not_s3(bucket.address, "a part was answered without an ETag")
+            return reply
+
         try:
             going(0)
-            md5 = hashlib.md5(body, usedforsecurity=False).digest()
-            reply = patiently(
-                lambda: bucket.ask(
-                    what,
-                    "PUT",
-                    key,
-                    query={"partNumber": str(number), "uploadId": upload_id},
-                    headers={"Content-MD5": _base64(md5)},
-                    body=body,
-                    sha256=hashlib.sha256(body).hexdigest(),
-                    before_piece=going,
-                )
-            )
-            etag = reply.headers.get("etag")
-            if not etag:
-                raise not_s3(bucket.address, "a part was answered without an ETag")
-            return etag, md5
+            reply = patiently(send, again=lambda: not stop.is_set())
+            going(len(body))
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+            raise
+        return reply.headers["etag"]
+
+    md5s = source.md5s(size)
+    with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        sent = [pool.submit(part, number, md5) for number, md5 in enumerate(md5s)]
+        try:
+            concurrent.futures.wait(sent, return_when=concurrent.futures.FIRST_EXCEPTION)
         except BaseException:
             stop.set()
             raise
         finally:
-            free.release()
-
-    with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-        sent: list[concurrent.futures.Future[tuple[str, bytes]]] = []
-        try:
-            for body in source.blocks(max(_PART, -(-source.size // _MOST_PARTS))):
-                free.acquire()
-                if stop.is_set():
-                    break
-                sent.append(pool.submit(part, len(sent) + 1, body))
-            return [each.result() for each in sent]
-        except BaseException:
-            stop.set()
-            raise
+            if stop.is_set():
+                pool.shutdown(wait=False, cancel_futures=True)
+    if errors:
+        raise errors[0]
+    parts = list(zip((each.result() for each in sent), md5s, strict=True))
+    if any(etag.strip('"') != md5.hex() for etag, md5 in parts):
+        source.verify()  # the file was changed, or this server's ETags are no MD5s
+    return parts
 
 
 def _complete(
@@ -230,17 +244,18 @@ def _abort(bucket: Bucket, what: str, key: str, upload_id: str) -> None:
     bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204))
 
 
-def _reporter(source: Source) -> Callable[[int], None]:
-    """Return what reports the bytes sent so far to the caller, who may raise; what is sent again is not reported."""
-    reported = 0
+class _Reporter:
+    """Reports the bytes sent so far of one body to the caller, who may raise; what is sent again is not reported."""
 
-    def report(sent: int) -> None:
-        nonlocal reported
-        if source.progress and sent > reported:
-            source.progress(sent - reported)
-            reported = sent
+    def __init__(self, source: Source, lock: contextlib.AbstractContextManager[object] | None = None) -> None:
+        self._progress, self._reported = source.progress, 0
+        self._lock = lock or contextlib.nullcontext()
 
-    return report
+    def __call__(self, sent: int) -> None:
+        if self._progress and sent > self._reported:
+            with self._lock:
+                self._progress(sent - self._reported)
+            self._reported = sent
 
 
 def _parts_document(etags: list[str]) -> bytes:

@@ -22,6 +22,7 @@ SLOWEST = 4 << 10  # bytes per second; what arrives more slowly counts as silenc
 _SLOWEST_SENT = 64 << 10  # bytes per second that a client may take for what it has read of a file but not sent
 _MOST_UNSENT = 64 << 20  # bytes that a client may have read and not sent
 _CLEAN_UP = 10.0  # seconds that a worker gets to undo what it has begun, after ctrl-C
+_LOOK = 0.05  # seconds
 _BUFFER = 4 << 20  # bytes received and not yet taken
 T = TypeVar("T")
 
@@ -157,20 +158,39 @@ def too_slow(what: str, deadline: Deadline) -> StoreUnavailable:
 class Incoming:
     """A version's bytes, received by a worker while the caller does something with those before.
 
-    A context manager; leaving it ends the transfer. Iterating gives the blocks in order.
+    A context manager; leaving it ends the transfer. `blocks` gives the blocks in order.
+
+    Args:
+        most: how many bytes are wanted; None: all.
+        buffer: how many bytes may have arrived without being taken.
+        received: called with the number of bytes of each block that arrives.
+        begun: whether to receive at once, not only when the first block is asked for.
 
     Attributes:
         version: what the host's answer says of it.
         private: whether credentials were needed.
         whole: whether the host ignored the range that was asked for.
+        ended: whether nothing more will arrive.
     """
 
-    def __init__(self, deadline: Deadline, what: str, read: Callable[[], Content]) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        what: str,
+        read: Callable[[], Content],
+        *,
+        most: int | None = None,
+        buffer: int | None = None,
+        received: Callable[[int], None] | None = None,
+        begun: bool = False,
+    ) -> None:
         self._deadline, self._what = deadline, what
+        self._most, self._buffer = most, buffer or _BUFFER
+        self._received = received or deadline.received
         self._condition = threading.Condition()
         self._blocks: deque[bytes] = deque()
-        self._queued = 0
-        self._wanted = self._ended = self._left = False
+        self._queued = self._count = 0
+        self._wanted, self.ended, self._left = begun, False, False
         self._answer: Content | None = None
         self._error: BaseException | None = None
         context = contextvars.copy_context()
@@ -178,7 +198,7 @@ class Incoming:
 
     def __enter__(self) -> Incoming:
         try:
-            self._wait(lambda: self._answer is not None or self._ended)
+            self._wait(lambda: self._answer is not None or self.ended)
         except BaseException:
             self.__exit__()
             raise
@@ -195,17 +215,24 @@ class Incoming:
             self._blocks.clear()
             self._condition.notify_all()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def limit(self, more: int) -> int:
+        """End after so many bytes more than have arrived; return how many that are in all."""
+        with self._condition:
+            self._most = self._count + more
+            return self._most
+
+    def blocks(self, look: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+        """Yield the blocks. ``look`` is called before each, and now and then while none arrives."""
         with self._condition:
             self._wanted = True
             self._condition.notify_all()
         while True:
-            self._wait(lambda: bool(self._blocks) or self._ended)
+            self._wait(lambda: bool(self._blocks) or self.ended, look)
             with self._condition:
                 if not self._blocks:
                     break
                 block = self._blocks.popleft()
-                self._queued -= _length(block)
+                self._queued -= length(block)
                 self._condition.notify_all()
             yield block
         if isinstance(self._error, Cancelled):
@@ -213,9 +240,12 @@ class Incoming:
         if self._error is not None:
             raise self._error
 
-    def _wait(self, until: Callable[[], bool]) -> None:
-        with self._condition:
-            while not self._condition.wait_for(until, self._deadline.left()):
+    def _wait(self, until: Callable[[], bool], look: Callable[[], None] = lambda: None) -> None:
+        while True:
+            look()
+            with self._condition:
+                if self._condition.wait_for(until, min(_LOOK, self._deadline.left())):
+                    return
                 if not self._deadline.left():
                     raise too_slow(self._what, self._deadline)
 
@@ -224,12 +254,13 @@ class Incoming:
             with read() as content:
                 self._set(content)
                 for block in content.blocks:
-                    self._put(block)
+                    if not self._put(block):
+                        break
         except BaseException as error:
             self._error = error
         finally:
             with self._condition:
-                self._ended = True
+                self.ended = True
                 self._condition.notify_all()
 
     def _set(self, content: Content) -> None:
@@ -239,20 +270,27 @@ class Incoming:
             self._condition.wait_for(lambda: self._wanted or self._left)
             self._stop_if_left()
 
-    def _put(self, block: bytes) -> None:
-        count = _length(block)
+    def _put(self, block: bytes) -> bool:
+        """Hand a block over; return whether more is wanted."""
         with self._condition:
-            self._condition.wait_for(lambda: self._queued < _BUFFER or self._left)
+            self._condition.wait_for(lambda: self._queued < self._buffer or self._left)
             self._stop_if_left()
+            if self._most is not None and self._count + length(block) > self._most:
+                block = block[: self._most - self._count]
+            count = length(block)
             self._blocks.append(block)
             self._queued += count
-            self._deadline.received(count)
+            self._count += count
+            more = self._most is None or self._count < self._most
             self._condition.notify_all()
+        self._received(count)
+        return more
 
     def _stop_if_left(self) -> None:
         if self._left:
             raise Cancelled
 
 
-def _length(block: object) -> int:
+def length(block: object) -> int:
+    """Return the bytes of a block."""
     return len(block) if isinstance(block, bytes | bytearray | memoryview) else 0  # what else it is, its reader says

@@ -8,10 +8,9 @@ never belongs here.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
 from ..errors import AlreadyExists, IntegrityError, NotSupported, PluginError, StorageError, StoreUnavailable
 from ..protocol import Version
+from .arriving import Arriving
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
 from .discovery import is_understood
@@ -28,6 +28,7 @@ from .operations import Content, FileOperations, Source
 _log = logging.getLogger(__name__)
 _ANY = Pin()
 _DOI = re.compile(r"10\.[0-9]{4,9}/[!-~]{1,200}")
+_WHOLE = 1 << 62  # bytes, more than any file has
 
 
 class Sink(Protocol):
@@ -187,6 +188,8 @@ class Host(Calls):
 
     def local_file(self, key: str, version_id: str | None) -> tuple[Path, Version] | None:
         """Return the version's own file where it is on this computer."""
+        if self._is_default("local_file"):
+            return None
         answer = self._safe("local_file", lambda: self.files.local_file(key, version_id), tuple, None)
         if answer is None:
             return None
@@ -256,45 +259,29 @@ class Host(Calls):
         progress: Callable[[int, int | None], None] | None,
     ) -> Download:
         refuse_if_offline(self.files.address)
-        deadline, what = Deadline(self.timeout), f"Reading {key} from {self.address}"
-        digesting, md5 = Digesting(), None
-        version: Version | None = None
-        failures = 0
-        while True:
-            start = digesting.size
-            try:
-                pinned = version_id if version is None else version.version_id or version_id
-                etag = version.etag if version else None
-                with Incoming(deadline, what, lambda: self._read(key, pinned, start, etag)) as incoming:  # noqa: B023
-                    if version is None:
-                        version = incoming.version
-                        if not wanted(version):
-                            return Download(version)
-                        md5 = hashlib.md5() if version.md5 and not version.sha256 else None
-                    for block in incoming:
-                        self._write(sink, block)
-                        digesting.update(block)
-                        if md5:
-                            md5.update(block)
-                        if progress:
-                            progress(digesting.size, version.size)
-                if version.size is not None and digesting.size < version.size:
-                    raise StoreUnavailable(
-                        f"{key} ended after {digesting.size} of {version.size} bytes in {self.address}"
-                    )
-                break
-            except StoreUnavailable as error:
-                failures = failures + 1 if digesting.size == start else 1
-                if failures >= ATTEMPTS or not deadline.left():
-                    raise
-                wait(failures, error, deadline)
+
+        def read(start: int, stop: int | None, known: Version | None) -> Content:
+            pinned = version_id if known is None else known.version_id or version_id
+            return self._read(key, pinned, start, stop, known.etag if known else None)
+
+        what = f"Reading {key} from {self.address}"
+        with Arriving(Deadline(self.timeout), what, read, self._reads_at_once()) as arriving:
+            version = arriving.version
+            if not wanted(version):
+                return Download(version)
+            digesting = Digesting(md5_of=_WHOLE if version.md5 and not version.sha256 else None)
+            for block in arriving:
+                self._write(sink, block)
+                digesting.update(block)
+                if progress:
+                    progress(digesting.size, version.size)
         digests = digesting.digests()
         if version.size is not None and digests.size != version.size:
             raise IntegrityError(
                 f"{key} in {self.address}: expected {version.size} bytes, got {digests.size}; nothing was stored"
             )
-        contradiction = _contradiction(version, digests, md5.hexdigest() if md5 else None)
-        return Download(version, digests, incoming.private, contradiction)
+        contradiction = _contradiction(version, digests, digesting.md5s())
+        return Download(version, digests, arriving.private, contradiction)
 
     def read(self, key: str, version_id: str | None, start: int, stop: int, *, seen: Version | None = None) -> Part:
         """Return the bytes ``start`` to ``stop`` of one version, or fewer at its end.
@@ -316,11 +303,11 @@ class Host(Calls):
             pinned = version_id if version is None else version.version_id or version_id
             etag = version.etag if version else None
             try:
-                with Incoming(deadline, what, lambda: self._read(key, pinned, at, etag, stop)) as incoming:  # noqa: B023
+                with Incoming(deadline, what, lambda: self._read(key, pinned, at, stop, etag)) as incoming:  # noqa: B023
                     version = self._same(key, version, incoming.version)
                     if incoming.whole:
                         raise NotSupported(f"{self.address} does not support reading parts of files")
-                    for block in incoming:
+                    for block in incoming.blocks():
                         data += block
                         if start + len(data) > stop:
                             raise NotSupported(f"{self.address} sends more of {key} than was asked for")
@@ -346,13 +333,14 @@ class Host(Calls):
                 )
         return seen
 
-    def _read(
-        self, key: str, version_id: str | None, start: int, if_match: str | None, stop: int | None = None
-    ) -> Content:
-        answer = self.files.read(key, version_id, start=start, stop=stop, if_match=if_match)
-        content = self._checked("read", answer, Content)
+    def _read(self, key: str, version_id: str | None, start: int, stop: int | None, if_match: str | None) -> Content:
+        content = self.files.read(key, version_id, start=start, stop=stop, if_match=if_match)
+        content = self._checked("read", content, Content)
         self._check_version("read(…).version", self._checked("read(…).version", content.version, Version))
         return content
+
+    def _reads_at_once(self) -> int:
+        return self._checked("reads_at_once", self.files.reads_at_once(), int)
 
     def _write(self, sink: Sink, block: bytes) -> None:
         try:
@@ -364,6 +352,10 @@ class Host(Calls):
                 rest = rest[sink.write(rest) or 0 :]
 
     # writing
+
+    def part_size(self, size: int) -> int | None:
+        """Return of how many bytes each the MD5 is needed for an upload; None where it is not."""
+        return self._checked("part_size", self.files.part_size(size), int, None)
 
     def put(
         self, key: str, source: Source, *, metadata: Mapping[str, str], if_absent: bool, seen: Version | None = None
@@ -480,12 +472,12 @@ class Host(Calls):
         return self._safe("share", lambda: self.files.share(key, version_id, seconds), str)
 
 
-def _contradiction(version: Version, got: Digests, md5: str | None) -> str | None:
+def _contradiction(version: Version, got: Digests, md5s: Sequence[bytes]) -> str | None:
     """Return how bytes differ from what the host says of them; None if they do not."""
     for name, expected, actual in (
         ("sha256", version.sha256, got.sha256),
         ("sha1", version.sha1, got.sha1),
-        ("md5", version.md5 if md5 else None, md5),
+        ("md5", version.md5 if md5s else None, md5s[0].hex() if md5s else None),
     ):
         if expected not in (None, actual):
             return f"expected {name} {expected}, got {actual}"

@@ -30,11 +30,14 @@ class Source:
     Attributes:
         path: where it is.
         digests: its hashes and size, also as ``size`` (bytes), ``sha1`` and ``sha256`` (lower-case hex).
+        progress: called with the number of bytes of each block sent.
+        parts: the size of the parts of which MD5s are known, and the MD5s; see `md5s`.
     """
 
     path: Path
     digests: Digests
     progress: Callable[[int], None] | None = dataclasses.field(default=None, compare=False, repr=False)
+    parts: tuple[int, tuple[bytes, ...]] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -52,13 +55,42 @@ class Source:
         return self.digests.sha256
 
     @classmethod
-    def of(cls, path: Path, progress: Callable[[int], None] | None = None) -> Self:
-        """Hash the file at ``path``. ``progress`` is called with the number of bytes of each block sent."""
-        digesting = Digesting()
+    def of(cls, path: Path, progress: Callable[[int], None] | None = None, *, part_size: int | None = None) -> Self:
+        """Hash the file at ``path``, and each part of ``part_size`` bytes with MD5, reading it once."""
+        digesting = Digesting(md5_of=part_size)
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 digesting.update(block)
-        return cls(path, digesting.digests(), progress)
+        return cls(path, digesting.digests(), progress, (part_size, digesting.md5s()) if part_size else None)
+
+    def md5s(self, part_size: int) -> tuple[bytes, ...]:
+        """Return the MD5 of each part of ``part_size`` bytes; of the last part, what is left.
+
+        Known from the first reading if `FileOperations.part_size` asked for these parts. Otherwise the file is read
+        again.
+
+        Raises:
+            IntegrityError: the file was changed after it was hashed.
+        """
+        if self.parts is not None and self.parts[0] == part_size:
+            return self.parts[1]
+        return self._read_again(part_size).md5s()
+
+    def verify(self) -> None:
+        """Read the file again, and fail unless it has the bytes that were hashed.
+
+        Raises:
+            IntegrityError: the file was changed after it was hashed.
+        """
+        self._read_again(None)
+
+    def _read_again(self, part_size: int | None) -> Digesting:
+        digesting = Digesting(md5_of=part_size)
+        with disk_errors(f"read {self.path.name}"), self.path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digesting.update(block)
+        self._check(digesting.digests().sha256, digesting.size)
+        return digesting
 
     def open(self) -> BinaryIO:
         """Open the file for a client that wants a seekable file. The caller closes it."""
@@ -156,6 +188,13 @@ class FileOperations(abc.ABC):
                 looks whether it is there.
         """
 
+    def part_size(self, size: int) -> int | None:
+        """How many bytes at a time of a file of ``size`` bytes `put` sends under an MD5; None: it needs no MD5s.
+
+        The core then computes them while it hashes the file: see `Source.md5s`.
+        """
+        return None
+
     @abc.abstractmethod
     def read(
         self,
@@ -174,6 +213,10 @@ class FileOperations(abc.ABC):
         Raises:
             AssemblyNotFound: no such key or version.
         """
+
+    def reads_at_once(self) -> int:
+        """How many ranges of one version may be read at a time, where that makes a download faster; 1: none."""
+        return 1
 
     @abc.abstractmethod
     def versions(self, key: str) -> Iterable[Version]:

@@ -163,7 +163,7 @@ class _Upload:
                 sent += count
                 report(sent, size)
 
-            return Source.of(path, progress)
+            return Source.of(path, progress, part_size=self._host.part_size(size))
         except OSError as error:
             raise from_os_error(error, f"read {path.name}") from error
 

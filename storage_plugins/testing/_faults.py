@@ -140,6 +140,14 @@ class FaultyFiles(FileOperations):
         """Return what ``inner`` returns."""
         return self.inner.uri(key, version_id)
 
+    def part_size(self, size: int) -> int | None:
+        """Return what ``inner`` returns."""
+        return self.inner.part_size(size)
+
+    def reads_at_once(self) -> int:
+        """Return what ``inner`` returns."""
+        return self.inner.reads_at_once()
+
     keeps_versions = _passed_on("keeps_versions")
     newest = _passed_on("newest")
     newest_of_all = _passed_on("newest_of_all")
