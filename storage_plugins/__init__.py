@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._audit.withdraw import WithdrawReport
     from ._backend.discovery import Backend, Location, hookimpl
     from ._backend.settings import ConfigFolder, StoreSettings
+    from ._catalogue.build import CatalogueReport, catalogue
     from ._mirror.mirror import MirrorReport, mirror
     from ._store.cite import Citation, cite
     from ._store.diff import diff
@@ -49,6 +50,7 @@ __all__ = [
     "AssemblyStore",
     "AssemblyWithdrawn",
     "Backend",
+    "CatalogueReport",
     "Citation",
     "ConfigError",
     "ConfigFolder",
@@ -78,6 +80,7 @@ __all__ = [
     "Version",
     "Whereabouts",
     "WithdrawReport",
+    "catalogue",
     "cite",
     "diff",
     "hookimpl",
@@ -93,6 +96,7 @@ __getattr__ = names_from(
     __name__,
     {
         "Backend": "_backend.discovery",
+        "CatalogueReport": "_catalogue.build",
         "Citation": "_store.cite",
         "ConfigFolder": "_backend.settings",
         "Location": "_backend.discovery",
@@ -104,6 +108,7 @@ __getattr__ = names_from(
         "VerifyReport": "_audit.report",
         "Whereabouts": "_audit.where",
         "WithdrawReport": "_audit.withdraw",
+        "catalogue": "_catalogue.build",
         "cite": "_store.cite",
         "diff": "_store.diff",
         "hookimpl": "_backend.discovery",

@@ -13,6 +13,7 @@ import click
 from .. import __version__
 from ..errors import StorageError
 from ._cache import cache
+from ._cataloguing import catalogue
 from ._checking import check
 from ._citing import cite
 from ._exit_codes import OTHER, exit_code
@@ -39,7 +40,7 @@ from ._withdrawing import withdraw
 _COMMANDS = (
     *(demo, init, stores, backends, check, trust, schema, new_backend),
     *(upload, load, fetch, prefetch, list_names, versions, show, diff, content_digest, cite),
-    *(publish, unpublish, publish_store, share, mirror, verify, where, withdraw, receipts, cache),
+    *(publish, unpublish, publish_store, share, mirror, verify, where, withdraw, catalogue, receipts, cache),
 )
 
 

@@ -1,0 +1,1 @@
+"""A static site of a store or of the receipts."""
