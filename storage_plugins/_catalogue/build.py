@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from .._audit.verify import stores_of
+from .._audit.configured import stores_of
 from .._config.config import Config
 from .._copies.receipts import Receipts
 from .._identifiers import check_identifier
