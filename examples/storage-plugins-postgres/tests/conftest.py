@@ -21,14 +21,15 @@ class PostgresHost(Host):
     part_size = CHUNK
 
     def __init__(self, server: Server) -> None:
-        self.server = server
+        self.owner = server.owner
+        self.server = "127.0.0.1", server.port
         self.folder = f"lab-{uuid.uuid4().hex}"
         place = {"host": "127.0.0.1", "port": server.port, "database": NAME, "folder": self.folder}
         self.settings = {"backend": "postgres", **place, "user": USER, "password": PASSWORD}
 
     def sql(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         names = {name: sql.Identifier(self.folder, name) for name in ("versions", "chunks")}
-        with psycopg.connect(**self.server.owner) as connection:
+        with psycopg.connect(**self.owner) as connection:
             cursor = connection.execute(sql.SQL(query).format(**names), values)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
@@ -50,6 +51,9 @@ class PostgresHost(Host):
         return {**self.settings, "port": 1}
 
     def silent(self, port: int) -> dict[str, object]:
+        return {**self.settings, "port": port}
+
+    def through(self, port: int) -> dict[str, object]:
         return {**self.settings, "port": port}
 
     def denied(self) -> dict[str, object]:
