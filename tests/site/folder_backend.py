@@ -255,7 +255,10 @@ class FolderFiles(FileOperations):
 
     def numbers(self, key):
         folder = self.folder(key)
-        return [int(path.name) for path in (folder.iterdir() if folder.exists() else [])]
+        try:
+            return [int(path.name) for path in (folder.iterdir() if folder.exists() else [])]
+        except OSError:  # the name is too long for a file, so there is none
+            return []
 
     def folder(self, key) -> Path:
         return self.root / "files" / key.replace("/", "@")

@@ -21,4 +21,5 @@ def storage_plugins_backend() -> storage_plugins.Backend:
         schemes=("postgres",),
         locate=locate,
         summary="tables in a PostgreSQL database",
+        api=1,
     )
