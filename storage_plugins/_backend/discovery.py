@@ -26,6 +26,7 @@ import pluggy
 
 from ..errors import InvalidPin, PluginError
 from .hints import DESCRIPTION, HOOK, IMPORT, see
+from .known import how_to_install
 
 if TYPE_CHECKING:
     from ..protocol import AssemblyStore
@@ -153,10 +154,8 @@ def find_backend(name: str) -> Backend:
         raise PluginError(f"The backend {name!r} of {who} cannot be used: {problems}", hint=named[0].remedy)
     names = sorted({plugin.name for plugin in plugins})
     close = difflib.get_close_matches(name, names, n=1)
-    raise PluginError(
-        f"There is no backend {name!r}",
-        hint=f"Did you mean {close[0]!r}?" if close else f"Installed are: {', '.join(names) or 'none'}.",
-    )
+    near = f"Did you mean {close[0]!r}?" if close else f"Installed are: {', '.join(names) or 'none'}."
+    raise PluginError(f"There is no backend {name!r}", hint=how_to_install(name) or near)
 
 
 def _backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
@@ -170,7 +169,7 @@ def _backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
         return usable[0], usable[0].locate
     if claims:
         find_backend(claims[0].name)  # says what is wrong with it
-    raise PluginError(f"No installed backend understands {scheme}: addresses")
+    raise PluginError(f"No installed backend understands {scheme}: addresses", hint=how_to_install(scheme))
 
 
 def locate(uri: str) -> tuple[Backend, Location]:
