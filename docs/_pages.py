@@ -28,6 +28,7 @@ FROM_THE_ROOT = {
     "project/changelog": "CHANGELOG.md",
     "project/contributing": "CONTRIBUTING.md",
     "project/security": "SECURITY.md",
+    "project/postgres-example": "examples/storage-plugins-postgres/README.md",
     "project/webdav-example": "examples/storage-plugins-webdav/README.md",
 }
 

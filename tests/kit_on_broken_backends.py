@@ -3,7 +3,7 @@
 import broken_store
 import pytest
 from broken_backend import MUTATIONS, PAGE, PART
-from folder_backend import TOKEN
+from folder_backend import TOKEN, serve_files
 from pickle_host import PickleHost
 
 from storage_plugins.testing import BackendTests, Host, StoreTests, UnversionedTests
@@ -35,6 +35,13 @@ class FolderHost(Host):
 
     def silent(self, port):
         return {**self.settings, "port": port}
+
+    @property
+    def server(self):
+        return "127.0.0.1", serve_files()
+
+    def through(self, port):
+        return {**self.settings, "served_at": port}
 
     def denied(self):
         return {**self.settings, "token": "a-strangers-token"}

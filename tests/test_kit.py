@@ -6,6 +6,7 @@ In the quick run the kit runs on memory and a folder; on S3 and OSF, which are s
 import dataclasses
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import OSF_TOKEN
@@ -81,6 +82,8 @@ class S3Host(Host):
         self.kind, self.bucket, self.client = server.kind, bucket, client
         self.settings = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": server.url, "publish_by": "acl"}
         self.secrets = server.owner[1:]
+        address = urlsplit(server.url)
+        self.server = address.hostname, address.port
 
     def get(self, key):
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=f"brain/{key}")
@@ -106,6 +109,9 @@ class S3Host(Host):
         return self.silent(1)
 
     def silent(self, port):
+        return self.through(port)
+
+    def through(self, port):
         return {**self.settings, "endpoint_url": f"http://127.0.0.1:{port}"}
 
     def denied(self):

@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import run_command
 from new_package import GUIDE, MODULE, blocks, fill_in
 
@@ -22,8 +24,8 @@ TOOLS = ("build", "editables", "hatchling", "mypy", "ruff")
 
 @pytest.fixture
 def new(tmp_path):
-    def new(name, folder, code=0, **options):
-        done = run_command("new-backend", name, folder, **options)
+    def new(name, folder, *words, code=0, **options):
+        done = run_command("new-backend", name, folder, *words, **options)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -48,6 +50,7 @@ def test_a_package_is_written_and_the_next_steps_are_told(new, tmp_path, name, d
     told = new(name, "made here").stdout.splitlines()
     files, module = tree(tmp_path / "here" / "made here"), distribution.replace("-", "_")
     assert {*files} == {
+        *("CHANGELOG.md", "LICENSE", ".github/workflows/publish.yml", ".github/workflows/test.yml"),
         *("README.md", "pyproject.toml", ".gitignore", f"tests/test_{module.removeprefix('storage_plugins_')}.py"),
         *(f"src/{module}/{file}" for file in ("__init__.py", "files.py", "settings.py", "py.typed")),
     }
@@ -59,6 +62,53 @@ def test_a_package_is_written_and_the_next_steps_are_told(new, tmp_path, name, d
     assert f"cd '{tmp_path / 'here' / 'made here'}' && pip install" in told[1]
     assert f"src/{module}/files.py" in told[2]
     assert all(len(line) <= 120 for text in files.values() for line in text.decode().splitlines())
+
+
+def test_the_workflows_are_right_yaml_and_run_the_guides_checks(new, tmp_path):
+    new("x", "made")
+    folder = tmp_path / "here" / "made" / ".github" / "workflows"
+    workflows = {name: yaml.safe_load((folder / f"{name}.yml").read_text("utf-8")) for name in ("test", "publish")}
+    commands = [
+        step.get("run", "") for jobs in workflows.values() for job in jobs["jobs"].values() for step in job["steps"]
+    ]
+    for command in ("python -m pytest", "ruff check . && ruff format --check . && mypy"):
+        assert command in commands
+    assert workflows["publish"]["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert workflows["publish"][True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as True
+    assert "storage-plugins-x" in (folder / "publish.yml").read_text("utf-8")
+    assert "The authors of storage-plugins-x" in (folder.parent.parent / "LICENSE").read_text("utf-8")
+
+
+def test_a_store_with_its_own_upload_and_load_is_written(new, tmp_path):
+    told = new("x", "made", "--store").stdout
+    files = tree(tmp_path / "here" / "made")
+    assert "src/storage_plugins_x/store.py" in told
+    assert "src/storage_plugins_x/files.py" not in files
+    hook = files["src/storage_plugins_x/__init__.py"].decode()
+    assert "from .store import XStore" in hook
+    assert "store=XStore," in hook
+    assert "class TestX(StoreTests):" in files["tests/test_x.py"].decode()
+    assert not any(b"$" in text for text in files.values())
+    assert all(len(line) <= 120 for text in files.values() for line in text.decode().splitlines())
+
+
+@pytest.mark.slow
+def test_a_store_as_written_fails_in_the_kit_only_for_what_is_not_written(new, tmp_path):
+    new("x", "made", "--store")
+    folder = tmp_path / "here" / "made"
+    information = folder / "src" / "storage_plugins_x-0.1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: storage-plugins-x\nVersion: 0.1.0\n")
+    (information / "entry_points.txt").write_text("[storage_plugins]\nx = storage_plugins_x\n")
+    path = os.pathsep.join([str(folder / "src"), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--junit-xml=results.xml"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    results = ElementTree.parse(folder / "results.xml").getroot()
+    failures = [failure.text or "" for failure in results.iter("failure")]
+    assert list(results.iter("error")) == []
+    assert len(failures) >= 20, done.stdout
+    assert [text for text in failures if not re.search(r"(upload|load) is not written yet", text)] == []
 
 
 @pytest.mark.parametrize("name", ["", "Lab", "2lab", "../lab", "a/b", "lab\n", "a b", "$name", "null", "x" * 41])

@@ -26,6 +26,7 @@ import pluggy
 
 from ..errors import InvalidPin, PluginError
 from .hints import DESCRIPTION, HOOK, IMPORT, see
+from .known import how_to_install
 
 if TYPE_CHECKING:
     from ..protocol import AssemblyStore
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GROUP = "storage_plugins"
+API = 1  # what backends may rely on; docs/compatibility.md says how it changes
 NAME = re.compile(r"[a-z][a-z0-9_-]*")  # of a backend
 _spec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -63,6 +65,7 @@ class Backend:
         schemes: URI schemes that ``locate`` understands.
         locate: takes a URI of these schemes apart; raises ValueError where it is malformed.
         summary: one line for people.
+        api: the version of the API that the backend was written for; see ``docs/compatibility.md``.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Backend:
     schemes: tuple[str, ...] = ()
     locate: Callable[[str], Location] | None = None
     summary: str = ""
+    api: int = 1
 
     def missing(self) -> list[str]:
         """Return the modules of its SDK that are not installed."""
@@ -150,10 +154,8 @@ def find_backend(name: str) -> Backend:
         raise PluginError(f"The backend {name!r} of {who} cannot be used: {problems}", hint=named[0].remedy)
     names = sorted({plugin.name for plugin in plugins})
     close = difflib.get_close_matches(name, names, n=1)
-    raise PluginError(
-        f"There is no backend {name!r}",
-        hint=f"Did you mean {close[0]!r}?" if close else f"Installed are: {', '.join(names) or 'none'}.",
-    )
+    near = f"Did you mean {close[0]!r}?" if close else f"Installed are: {', '.join(names) or 'none'}."
+    raise PluginError(f"There is no backend {name!r}", hint=how_to_install(name) or near)
 
 
 def _backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
@@ -167,7 +169,7 @@ def _backend_for_uri(scheme: str) -> tuple[Backend, Callable[[str], Location]]:
         return usable[0], usable[0].locate
     if claims:
         find_backend(claims[0].name)  # says what is wrong with it
-    raise PluginError(f"No installed backend understands {scheme}: addresses")
+    raise PluginError(f"No installed backend understands {scheme}: addresses", hint=how_to_install(scheme))
 
 
 def locate(uri: str) -> tuple[Backend, Location]:
@@ -255,6 +257,15 @@ def _load(point: importlib.metadata.EntryPoint) -> Plugin:
     except Exception as error:
         section = (error.hint if isinstance(error, PluginError) else None) or see(DESCRIPTION)
         return dataclasses.replace(plugin, problem=_message(error), remedy=f"{update} {section}")
+    if backend.api > API:
+        return dataclasses.replace(
+            plugin,
+            name=backend.name,
+            backend=backend,
+            problem=f"was written for version {backend.api} of the API of backends, and this storage-plugins has "
+            f"version {API}",
+            remedy="Update storage-plugins: pip install -U storage-plugins.",
+        )
     if missing:
         return dataclasses.replace(
             plugin,
@@ -297,6 +308,8 @@ def _describe(module: object) -> Backend:
         raise PluginError("a Backend with schemes= needs a locate= for them")
     if not (isinstance(backend.summary, str) and isinstance(backend.install, str)):
         raise PluginError("a Backend's summary= and install= must be str")
+    if not isinstance(backend.api, int) or isinstance(backend.api, bool) or backend.api < 1:
+        raise PluginError(f"a Backend's api= must be a whole number from 1, got {backend.api!r}")
     return backend
 
 

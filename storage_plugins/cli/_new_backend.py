@@ -18,28 +18,40 @@ _FILES = {
     # where it goes: its template in the folder skeleton/
     "pyproject.toml": "pyproject.toml.txt",
     "README.md": "README.md.txt",
+    "CHANGELOG.md": "CHANGELOG.md.txt",
+    "LICENSE": "LICENSE.txt",
     ".gitignore": "gitignore.txt",
+    ".github/workflows/publish.yml": "publish.yml.txt",
+    ".github/workflows/test.yml": "test.yml.txt",
     "src/$module/__init__.py": "__init__.py.txt",
     "src/$module/settings.py": "settings.py.txt",
-    "src/$module/files.py": "files.py.txt",
+    "src/$module/$kind.py": "$kind.py.txt",
     "src/$module/py.typed": None,
     "tests/test_$package.py": "test.py.txt",
 }
+_OF_FILES = {"kind": "files", "made": "Files", "tests": "BackendTests", "kit": "BackendTests, Host"}
+_OF_A_STORE = {"kind": "store", "made": "Store", "tests": "StoreTests", "kit": "Host, StoreTests"}
 
 
 @click.command("new-backend", epilog=example("storage-plugins new-backend shelf storage-plugins-shelf"))
 @click.argument("name")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def new_backend(name: str, folder: Path) -> None:
+@click.option("--store", is_flag=True, help="A store with its own upload and load, such as a database, not of files.")
+def new_backend(name: str, folder: Path, store: bool) -> None:
     """Write a package to begin a new backend with.
 
     NAME is what `backend:` will say in storage.yaml, DIR a new folder. The package can be installed at once; its
-    tests are the test-kit, and say what is left to write.
+    tests are the test-kit, and say what is left to write. It has a licence (MIT), a changelog, and workflows that test
+    and publish it.
     """
     from ..atomic import atomic_folder, disk_errors
     from ..errors import AlreadyExists, StorageError
 
-    words = _words(name)
+    words = {**_words(name), **(_OF_A_STORE if store else _OF_FILES)}
+    modules = {words["kind"]: words["made"], "settings": "Settings"}
+    words["imports"] = "\n".join(
+        f"from .{name} import {words['prefix']}{made}" for name, made in sorted(modules.items())
+    )
     folder = folder.resolve()
     try:
         with disk_errors(f"write {folder}"), atomic_folder(folder) as made:
@@ -52,7 +64,7 @@ def new_backend(name: str, folder: Path) -> None:
         raise
     say(f"Wrote the backend {name!r} to {folder}. Next:")
     say(f"  cd {shlex.quote(str(folder))} && pip install -e '.[test]' && python -m pytest -x")
-    say(f"  The tests say what is left to write in src/{words['module']}/files.py.")
+    say(f"  The tests say what is left to write in src/{words['module']}/{words['kind']}.py.")
 
 
 def _words(name: str) -> dict[str, str]:
@@ -97,6 +109,6 @@ def _written(words: dict[str, str]) -> dict[str, str]:
         return string.Template(text).substitute(words)
 
     return {
-        filled(path): filled((templates / template).read_text("utf-8")) if template else ""
+        filled(path): filled((templates / filled(template)).read_text("utf-8")) if template else ""
         for path, template in _FILES.items()
     }

@@ -33,12 +33,14 @@ __all__ = [
 # so that a failed assertion shows its values
 _WITH_TESTS = (
     "_base",
+    "_elsewhere",
     "_every_store",
     "_histories",
     "_integrity",
     "_lab",
     "_names",
     "_plain",
+    "_rights",
     "_simultaneous",
     "_trouble",
     "_versions",

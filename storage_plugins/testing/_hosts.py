@@ -21,6 +21,7 @@ class Host:
         secrets: values that must never be shown, such as the token among the settings.
         across_processes: whether other processes on this computer can reach the same location.
         part_size: bytes of a block or part, if the backend stores or sends files in parts.
+        server: host and port of the server, if the backend reaches it by TCP and ``through`` can name another one.
         page_size: entries in one page, if the host lists names or versions in pages.
     """
 
@@ -29,6 +30,7 @@ class Host:
     across_processes: bool = True
     part_size: int | None = None
     page_size: int | None = None
+    server: tuple[str, int] | None = None
 
     def get(self, key: str) -> list[bytes]:
         """Return the bytes of every version of ``key``, oldest first; none for an unknown key."""
@@ -64,6 +66,10 @@ class Host:
     def silent(self, port: int) -> Mapping[str, Any]:
         """Return settings of a store on a host at 127.0.0.1:``port``, which accepts connections and never answers."""
         self._lacks("silent", "the error for a host that accepts connections and never answers")
+
+    def through(self, port: int) -> Mapping[str, Any]:
+        """Return settings of this location on a server at 127.0.0.1:``port``, where the kit forwards to ``server``."""
+        self._lacks("through", "connections that are cut in mid-read")
 
     def denied(self) -> Mapping[str, Any]:
         """Return settings of this location for a user without read access."""

@@ -1,10 +1,12 @@
 """The two classes to subclass: for a backend of files, and for one with a store of its own."""
 
+from ._elsewhere import ElsewhereTests
 from ._every_store import EveryStore
 from ._histories import HistoryTests
 from ._integrity import IntegrityTests
 from ._names import NameTests
 from ._plain import PlainStoreTests
+from ._rights import RightsTests
 from ._simultaneous import SimultaneousTests
 from ._trouble import PublishingTests, TroubleTests, UnversionedTests
 from ._versions import VersionTests
@@ -22,6 +24,8 @@ class BackendTests(
     NameTests,
     IntegrityTests,
     SimultaneousTests,
+    ElsewhereTests,
+    RightsTests,
     TroubleTests,
     UnversionedTests,
     PublishingTests,

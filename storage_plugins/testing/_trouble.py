@@ -139,6 +139,7 @@ class TroubleTests(Kit):
         store.versions("X"), store.identifiers(), store.promises()
         shown = {"the store's repr": repr(store), "its settings": repr(store.settings), "its files": repr(store.files)}
         shown["the receipt"], shown["its YAML entry"] = repr(receipt), repr(store._entry)
+        shown["its URI"] = receipt.uri
         for what, call in (
             ("a missing name", lambda: store.load("Missing")),
             ("a missing version", lambda: store.load("X", version_id="no-such-version")),

@@ -11,9 +11,10 @@ import re
 import shutil
 import tempfile
 import threading
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from folder_backend import BLOCK, Client, FolderFiles, FolderSettings
+from folder_backend import BLOCK, Client, FolderFiles, FolderSettings, locate
 
 import storage_plugins
 from storage_plugins import AccessDenied, AlreadyExists, AssemblyNotFound, Content, StorageError, StoreUnavailable
@@ -48,7 +49,9 @@ def make(settings: BrokenSettings) -> FolderFiles:
 
 @storage_plugins.hookimpl
 def storage_plugins_backend() -> storage_plugins.Backend:
-    return storage_plugins.Backend(name="broken", settings=BrokenSettings, files=make)
+    return storage_plugins.Backend(
+        name="broken", settings=BrokenSettings, files=make, schemes=("folder",), locate=locate
+    )
 
 
 # writing
@@ -842,3 +845,198 @@ class UnpublishesAllVersions(FolderFiles):
     def unpublish(self, key, version_id):
         for version in self.versions(key):
             super().unpublish(key, version.version_id)
+
+
+# users without rights
+
+
+@mutation("returns no bytes to users without access", "test_reads_without_rights_are_refused")
+class ForbiddenReadsAreEmpty(FolderFiles):
+    def read(self, key, version_id=None, **options):
+        try:
+            return super().read(key, version_id, **options)
+        except AccessDenied:
+            return Content(storage_plugins.Version(version_id=version_id, size=0), iter([]))
+
+
+@mutation("checks access only for whole files", "test_reads_without_rights_are_refused")
+class ForbiddenPartsAreRead(FolderFiles):
+    def read(self, key, version_id=None, *, start=0, stop=None, if_match=None):
+        if stop is None:
+            return super().read(key, version_id, start=start, if_match=if_match)
+        number = self.find(key, version_id)
+        return Content(self.version(key, number), self.blocks(self.data(key, number), start, stop))
+
+
+def ignores_refusals(operation):
+    def call(files, *arguments, **options):
+        with contextlib.suppress(AccessDenied):
+            return getattr(FolderFiles, operation)(files, *arguments, **options)
+
+    return call
+
+
+REFUSED = "test_changes_without_rights_are_refused"
+
+
+@mutation("reports success when a user may not upload", REFUSED)
+class IgnoresRefusedPuts(FolderFiles):
+    put = ignores_refusals("put")
+
+
+@mutation("reports success when a user may not publish", REFUSED)
+class IgnoresRefusedPublications(FolderFiles):
+    publish = ignores_refusals("publish")
+
+
+@mutation("reports success when a user may not unpublish", REFUSED)
+class IgnoresRefusedWithdrawals(FolderFiles):
+    unpublish = ignores_refusals("unpublish")
+
+
+@mutation("reports success when a user may not remove a version", REFUSED)
+class IgnoresRefusedRemovals(FolderFiles):
+    remove = ignores_refusals("remove")
+
+
+@mutation("reports success when a user may not discard", REFUSED)
+class IgnoresRefusedDiscards(FolderFiles):
+    discard = ignores_refusals("discard")
+
+
+@mutation("reports a refused upload as a server that does not answer", REFUSED)
+class RefusalIsSilence(FolderFiles):
+    def put(self, key, source, **options):
+        try:
+            return super().put(key, source, **options)
+        except AccessDenied as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+# other computers: clocks, URIs, broken connections
+
+
+@mutation("orders versions by dates in whole seconds", "test_versions_of_one_second_are_in_order")
+class OrdersBySeconds(FolderFiles):
+    def versions(self, key):
+        oldest_first = super().versions(key)[::-1]
+        return sorted(oldest_first, key=lambda version: version.created.replace(microsecond=0), reverse=True)
+
+
+@mutation("orders versions of one second by their random IDs", "test_versions_of_one_second_are_in_order")
+class OrdersByTags(FolderFiles):
+    def versions(self, key):
+        def order(version):
+            return version.created.replace(microsecond=0), version.version_id.partition("-")[2]
+
+        return sorted(super().versions(key), key=order, reverse=True)
+
+
+ZONES = "test_time_zones_change_neither_dates_nor_order"
+
+
+@mutation("records local time as UTC", ZONES)
+class RecordsLocalTime(FolderFiles):
+    def version(self, key, number):
+        recorded = self.record(key, number)["local"]
+        created = datetime.fromisoformat(recorded).replace(tzinfo=UTC)
+        return dataclasses.replace(super().version(key, number), created=created)
+
+    def describe(self, folder, metadata):
+        super().describe(folder, {**metadata, "local": datetime.now().isoformat()})
+
+
+@mutation("reads UTC as local time", ZONES)
+class ReadsLocalTime(FolderFiles):
+    def version(self, key, number):
+        version = super().version(key, number)
+        return dataclasses.replace(version, created=version.created.replace(tzinfo=None).astimezone())
+
+
+@mutation("orders versions by local time", ZONES)
+class OrdersByLocalTime(FolderFiles):
+    def versions(self, key):
+        def order(version):
+            return self.record(key, self.number(version.version_id))["local"]
+
+        return sorted(super().versions(key), key=order, reverse=True)
+
+    def describe(self, folder, metadata):
+        super().describe(folder, {**metadata, "local": datetime.now().isoformat()})
+
+
+@mutation("has URIs without the version", "test_a_uri_leads_to_its_own_version")
+class UriWithoutVersion(FolderFiles):
+    def uri(self, key, version_id):
+        return super().uri(key, None)
+
+
+@mutation("has URIs in lower case", "test_a_uri_leads_to_its_own_version")
+class UriInLowerCase(FolderFiles):
+    def uri(self, key, version_id):
+        return super().uri(key.lower(), version_id)
+
+
+@mutation("does not quote version IDs in URIs", "test_a_uri_leads_to_its_own_version")
+class UriUnquoted(FolderFiles):
+    def id(self, key, number):
+        return super().id(key, number).replace("-", "+")
+
+    def number(self, version_id):
+        return super().number(version_id.replace("+", "-"))
+
+    def uri(self, key, version_id):
+        return f"{self.address}/{key}?versionId={version_id}"
+
+
+@mutation("has URIs of another location", "test_a_uri_leads_to_its_own_version")
+class UriOfTheParent(FolderFiles):
+    def uri(self, key, version_id):
+        return super().uri(key, version_id).replace(str(self.root), str(self.root.parent))
+
+
+@mutation("shows the token in its URIs", "test_secrets_are_shown_nowhere")
+class SecretInUri(FolderFiles):
+    def uri(self, key, version_id):
+        return f"{super().uri(key, version_id)}&token={self.settings.token.get_secret_value()}"
+
+
+CUT = "test_a_read_that_the_host_cuts_is_resumed_or_fails"
+
+
+@mutation("begins a read that was cut from its beginning again", CUT)
+class BeginsAgain(FolderFiles):
+    def download(self, path, start, stop):
+        try:
+            yield from super().download(path, start, stop)
+        except StoreUnavailable:
+            yield from super().download(path, start, stop)
+
+
+@mutation("fills what is missing of a read that was cut with zeros", CUT)
+class FillsWithZeros(FolderFiles):
+    def download(self, path, start, stop):
+        try:
+            for block in super().download(path, start, stop):
+                start += len(block)
+                yield block
+        except StoreUnavailable:
+            yield bytes(stop - start)
+
+
+@mutation("reports a read that was cut as damage", CUT)
+class CutIsDamage(FolderFiles):
+    def download(self, path, start, stop):
+        try:
+            yield from super().download(path, start, stop)
+        except StoreUnavailable as error:
+            raise storage_plugins.IntegrityError(f"{path} is damaged") from error
+
+
+@mutation("reports a read that was cut as a missing file", CUT)
+class CutIsMissing(FolderFiles):
+    def download(self, path, start, stop):
+        try:
+            yield from super().download(path, start, stop)
+        except StoreUnavailable as error:
+            raise AssemblyNotFound(f"there is no {path}") from error

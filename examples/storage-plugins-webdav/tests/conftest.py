@@ -20,6 +20,7 @@ class WebDAVHost(Host):
     def __init__(self, address: str, served: Path) -> None:
         name = f"lab {uuid.uuid4().hex}"
         self.folder = served / name
+        self.server = "127.0.0.1", int(address.rpartition(":")[2].partition("/")[0])
         self.settings = {"backend": "webdav", "url": f"{address}/{name}", "username": USER, "password": PASSWORD}
 
     def _data(self, key: str) -> list[Path]:
@@ -40,6 +41,12 @@ class WebDAVHost(Host):
 
     def unreachable(self) -> dict[str, str]:
         return {**self.settings, "url": "http://127.0.0.1:1/dav"}
+
+    def silent(self, port: int) -> dict[str, str]:
+        return self.through(port)
+
+    def through(self, port: int) -> dict[str, str]:
+        return {**self.settings, "url": self.settings["url"].replace(f":{self.server[1]}/", f":{port}/")}
 
     def denied(self) -> dict[str, str]:
         return {"backend": "webdav", "url": self.settings["url"]}

@@ -21,4 +21,5 @@ def storage_plugins_backend() -> storage_plugins.Backend:
         schemes=("webdav",),
         locate=locate,
         summary="a folder on Nextcloud, or another WebDAV server",
+        api=1,
     )
