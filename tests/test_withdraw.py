@@ -286,6 +286,32 @@ def test_a_mirror_leaves_a_copy_made_before_and_says_so(two):
     assert len(open_store("ours", config=two).versions("Lab2026.x")) == 3
 
 
+def test_a_mirror_says_that_a_copy_is_left_of_the_only_version(two):
+    lab = open_store("lab", config=two)
+    receipt = lab.upload(make_assembly(), "Lab2026.x")
+    mirror("lab", "ours", config=two)
+    withdraw(lab, receipt)
+    (file,) = mirror("lab", "ours", config=two).files
+    assert "withdraw it here, too" in file.reason
+
+
+@pytest.mark.parametrize("receipts", [True, False])
+def test_a_mirror_brings_nothing_back_that_was_withdrawn(two, receipts):
+    if receipts:
+        two.write_text(two.read_text().replace("receipts: false\n", ""))
+    lab, ours = (open_store(name, config=two) for name in ("lab", "ours"))
+    old, new = [lab.upload(make_assembly(seed), "Lab2026.x") for seed in range(2)]
+    mirror("lab", "ours", config=two)
+    withdraw(lab, old)
+    report = mirror("ours", "lab", config=two)
+    assert report.complete
+    assert "withdrawn, and not copied" in report.files[0].reason
+    assert [version.sha256 for version in lab.versions("Lab2026.x")] == [new.sha256]
+    withdraw(lab, new)
+    mirror("ours", "lab", config=two)
+    assert lab.versions("Lab2026.x") == []
+
+
 def test_a_group_says_that_a_member_withdrew_it(two, new_cache):
     lab = open_store("lab", config=two)
     receipt = lab.upload(make_assembly(), "Lab2026.x")
