@@ -45,7 +45,7 @@ def withdraw(store: Store, name: str, reason: str, all_copies: bool, yes: bool, 
         say(f"This removes {name}, version {', '.join(chosen)}, from {store.address} for good.", error=True)
         if click.prompt(f"Type {name} to confirm", err=True) != name:
             raise click.UsageError("That is another name. Nothing was removed.")
-    with near_names(store, name):
+    with near_names(store, name, elsewhere=False):
         report = store.withdraw(name, reason=reason, confirm=name, all_copies=all_copies, **pin)
     if as_json:
         print_json(report.to_dict())
