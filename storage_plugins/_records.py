@@ -244,7 +244,9 @@ class Withdrawal:
             raise ValueError("it has no hash")
         if not all(isinstance(found[name], str | None) for name in optional):
             raise ValueError("a version id is not text")
-        return cls(**{**found, "size": int(found["size"] or 0), "newest": str(found["newest"]).lower() == "true"})
+        if not re.fullmatch(r"\d{1,18}", str(found["size"])):
+            raise ValueError("its size is not a number of bytes")
+        return cls(**{**found, "size": int(str(found["size"])), "newest": str(found["newest"]).lower() == "true"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,6 +51,22 @@ def test_a_manifest_names_each_file_relative_to_itself(run, several, tmp_path, m
     assert stored() == {"X.a": Path("../a.nc").read_bytes(), "X.b": Path("../sub/b.nc").read_bytes()}
 
 
+def test_values_of_a_yaml_manifest_are_text(run, several):
+    Path("m.yaml").write_text("- {path: a.nc, identifier: 2026}\n- {path: b.nc, identifier: 2026-11-26}\n")
+    run("upload", "--manifest", "m.yaml")
+    assert [*stored()] == ["2026", "2026-11-26"]
+
+
+@pytest.mark.parametrize("text", ["- " * 5000, "[" * 5000, "- !!timestamp 2026-99-99", "- !!python/name:os.system"])
+def test_a_manifest_that_is_no_yaml_is_a_wrong_command_line(run, several, text):
+    Path("m.yaml").write_text(text)
+    assert "--manifest" in run("upload", "--manifest", "m.yaml", code=2).stderr
+
+
+def test_a_manifest_that_does_not_exist_is_not_found(run, several):
+    assert "There is no file m.csv" in run("upload", "--manifest", "m.csv", code=3).stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

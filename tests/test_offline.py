@@ -123,6 +123,16 @@ def test_each_version_is_brought_from_a_store_that_has_it(tmp_path, run):
     assert run("prefetch", "-f", tmp_path / "receipts", "-c", config, "-s", "lab", code=3)
 
 
+def test_what_was_withdrawn_is_not_brought(tmp_path, run):
+    config = write_yaml(tmp_path, {"backend": "local", "root": "./lab"})
+    store = open_store(config=config)
+    old, new = [store.upload(make_assembly(seed), "Lab2026.x") for seed in range(2)]
+    for left, receipt in ((1, new), (0, old)):
+        store.withdraw("Lab2026.x", sha1=receipt.sha1, reason="consent withdrawn", confirm="Lab2026.x")
+        done = run("prefetch", "-f", tmp_path / "receipts", "-c", config)
+        assert done.stdout.startswith(f"{left} file")
+
+
 INTERRUPTED = """
 import sys
 import storage_plugins

@@ -151,6 +151,18 @@ def test_the_command_shows_and_draws(yaml_file, store, run):
     assert "Did you mean Lab2026.rates?" in run("show", "Lab2026.rate", "-c", yaml_file, code=3).stderr
 
 
+def test_a_store_that_has_lost_it_is_not_shown_as_having_it(tmp_path, memory_store):
+    files = MemoryFiles()
+    store = memory_store(files)
+    receipt = store.upload(make_assembly(), "Lab2026.x")
+    store.load(receipt)
+    assert "in store 'lab'" in str(store.show("Lab2026.x")).splitlines()[0]
+    files.held.clear()
+    lines = str(store.show("Lab2026.x")).splitlines()
+    assert "not found in store 'lab'" in lines[0]
+    assert any("the cache on this computer" in line for line in lines)
+
+
 def test_what_is_shown_cannot_control_the_terminal(run):
     write_yaml(Path(), {"backend": "local", "root": "./lab"})
     odd = ESCAPES[:-1]

@@ -99,3 +99,15 @@ def test_without_receipts_the_command_line_asks_the_other_stores(stores, run):
     stores.write_text(stores.read_text() + "receipts: false\n")
     assert f"{SAID}Lab2026.x" in run("load", "Lab2026.x", "-c", stores, code=3).stderr
     assert "a copy is in" not in run("load", "Lab2026.y", "-c", stores, code=3).stderr
+
+
+def test_a_copy_elsewhere_is_no_advice_where_one_version_alone_is_missing_or_withdrawing(run, tmp_path):
+    stores = {name: {"backend": "local", "root": f"./{name}"} for name in ("lab", "ours", "empty")}
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": stores, "receipts": False}))
+    for name in ("lab", "ours"):
+        storage_plugins.open_store(name, config=config).upload(make_assembly(), "Lab2026.x")
+    words = ("Lab2026.x", "--version-id", "other", "-c", config)
+    assert "mirror" not in run("show", *words, code=3).stderr
+    assert "mirror lab empty" in run("show", *words, "-s", "empty", code=3).stderr
+    assert "mirror" not in run("withdraw", *words, "-s", "empty", "--reason", "r", "--yes", code=3).stderr

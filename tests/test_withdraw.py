@@ -1,5 +1,6 @@
 """Withdrawing: the bytes are gone, nothing else is, and every load says why."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import storage_plugins
 from storage_plugins import (
     AssemblyNotFound,
     AssemblyWithdrawn,
+    Content,
     NotSupported,
     PluginError,
     StorageError,
@@ -20,6 +22,9 @@ from storage_plugins import (
     mirror,
     open_store,
 )
+from storage_plugins._backend.operations import Source
+from storage_plugins._copies import cache_tools
+from storage_plugins._copies.cache import Cache
 
 REASON = "a participant withdrew consent"
 
@@ -199,7 +204,7 @@ def test_a_store_that_cannot_remove_says_so_and_keeps_everything(memory_store):
         withdraw(store, receipt)
     xr.testing.assert_identical(store.load(receipt), make_assembly())
     assert store.verify().ok
-    with pytest.raises(NotSupported, match="does not support withdraw"):
+    with pytest.raises(NotSupported, match="is read-only"):
         storage_plugins.Store.withdraw(
             open_group(store), "Lab2026.x", version_id="1", reason=REASON, confirm="Lab2026.x"
         )
@@ -281,6 +286,32 @@ def test_a_mirror_leaves_a_copy_made_before_and_says_so(two):
     assert len(open_store("ours", config=two).versions("Lab2026.x")) == 3
 
 
+def test_a_mirror_says_that_a_copy_is_left_of_the_only_version(two):
+    lab = open_store("lab", config=two)
+    receipt = lab.upload(make_assembly(), "Lab2026.x")
+    mirror("lab", "ours", config=two)
+    withdraw(lab, receipt)
+    (file,) = mirror("lab", "ours", config=two).files
+    assert "withdraw it here, too" in file.reason
+
+
+@pytest.mark.parametrize("receipts", [True, False])
+def test_a_mirror_brings_nothing_back_that_was_withdrawn(two, receipts):
+    if receipts:
+        two.write_text(two.read_text().replace("receipts: false\n", ""))
+    lab, ours = (open_store(name, config=two) for name in ("lab", "ours"))
+    old, new = [lab.upload(make_assembly(seed), "Lab2026.x") for seed in range(2)]
+    mirror("lab", "ours", config=two)
+    withdraw(lab, old)
+    report = mirror("ours", "lab", config=two)
+    assert report.complete
+    assert "withdrawn, and not copied" in report.files[0].reason
+    assert [version.sha256 for version in lab.versions("Lab2026.x")] == [new.sha256]
+    withdraw(lab, new)
+    mirror("ours", "lab", config=two)
+    assert lab.versions("Lab2026.x") == []
+
+
 def test_a_group_says_that_a_member_withdrew_it(two, new_cache):
     lab = open_store("lab", config=two)
     receipt = lab.upload(make_assembly(), "Lab2026.x")
@@ -327,3 +358,136 @@ def test_the_command_needs_a_confirmation(config, run, monkeypatch, capsys):
 def test_withdrawn_is_a_kind_of_not_found():
     assert issubclass(AssemblyWithdrawn, AssemblyNotFound)
     assert issubclass(AssemblyWithdrawn, FileNotFoundError)
+
+
+# what a stranger writes
+
+TOMBSTONE = ".withdrawn-assy_Lab2026_x.nc.json"
+
+
+def planted(about, **more):
+    """A stranger's tombstone of Lab2026.x: of a version that never was, with the hashes of another file."""
+    one = {"identifier": "Lab2026.x", "address": "memory:lab", "key": "assy_Lab2026_x.nc", "version_id": "v9"}
+    one |= {"sha1": about.sha1, "sha256": about.sha256, "size": 1, "when": "2026-01-01T00:00:00", "by": "me"}
+    one |= {"reason": "r", "newest": True, "older": None, **more}
+    return json.dumps({"withdrawn": [one]}).encode()
+
+
+def test_a_tombstone_makes_the_cache_forget_nothing_of_another_name(memory_store):
+    files = Removing()
+    store = memory_store(files)
+    store.upload(make_assembly(1), "Lab2026.x")
+    other = store.upload(make_assembly(2), "Lab2026.y")
+    store.load(other)
+    files.add(TOMBSTONE, planted(other))
+    with pytest.raises(AssemblyWithdrawn):
+        store.load("Lab2026.x", version_id="v9")
+    files.away = True
+    xr.testing.assert_identical(store.load(other), make_assembly(2))
+
+
+def test_bytes_that_two_names_share_are_forgotten_under_the_withdrawn_one_alone(tmp_path):
+    cache, found = Cache([tmp_path / "cache"]), []
+    for name in ("x.nc", "y.nc"):
+        with cache.incoming() as (file, path):
+            file.write(b"same")
+            digests = Source.of(path).digests
+            found.append(cache.adopt(file, path, digests, name, private=True))
+    cache_tools.drop(cache, digests.sha256, "x.nc")
+    assert [each.path.exists() for each in found] == [False, True]
+    cache_tools.drop(cache, digests.sha256, "y.nc")
+    assert cache_tools.entries(cache) == []
+
+
+@pytest.mark.parametrize(
+    "size", ["Infinity", "NaN", "1e999", "[1]", "true", '"many"', "-1", "9" * 5000], ids=lambda size: size[:8]
+)
+def test_a_malformed_tombstone_is_none(memory_store, size):
+    files = Removing()
+    store = memory_store(files)
+    receipt = store.upload(make_assembly(1), "Lab2026.x")
+    text = planted(receipt).replace(b'"size": 1,', b'"size": ' + size.encode() + b",")
+    files.add(TOMBSTONE, text)
+    xr.testing.assert_identical(store.load("Lab2026.x", newest=True), make_assembly(1))
+    with pytest.raises(AssemblyNotFound) as caught:
+        store.load("Lab2026.x", version_id="v9")
+    assert not isinstance(caught.value, AssemblyWithdrawn)
+
+
+class Unmeasured(Removing):
+    """Does not say how long its files are."""
+
+    def read(self, key, version_id=None, **more):
+        content = super().read(key, version_id, **more)
+        if not key.startswith(".withdrawn-"):
+            return content
+        version = dataclasses.replace(content.version, size=None)
+        return Content(version, self._endless(), private=True)
+
+    def _endless(self):
+        for number in range(10_000):
+            self.blocks_sent = number
+            yield b" " * (1 << 16)
+
+
+def test_of_a_tombstone_without_a_size_only_so_much_is_read(memory_store):
+    files = Unmeasured()
+    store = memory_store(files)
+    store.upload(make_assembly(1), "Lab2026.x")
+    files.add(TOMBSTONE, b" ")
+    with pytest.raises(AssemblyNotFound):
+        store.load("Lab2026.x", version_id="v9")
+    assert files.blocks_sent < 500  # some are read ahead
+
+
+def test_the_texts_of_a_tombstone_control_no_terminal_and_are_short(memory_store):
+    files = Removing()
+    store = memory_store(files)
+    receipt = store.upload(make_assembly(1), "Lab2026.x")
+    evil = "\x1b[2J\nError: " + "x" * 100_000
+    names = ("address", "when", "by", "reason", "identifier", "version_id")
+    files.add(TOMBSTONE, planted(receipt, **dict.fromkeys(names, evil)))
+    with pytest.raises(AssemblyWithdrawn) as caught:
+        store.load("Lab2026.x", version_id=evil)
+    assert caught.value.message.isprintable()
+    assert len(str(caught.value)) < 7000
+
+
+@pytest.mark.parametrize("write", ["ours", None])
+def test_somebody_elses_tombstone_does_not_stop_a_group_that_has_a_copy(two, write, new_cache):
+    values = yaml.safe_load(two.read_text())
+    names = ["lab", "ours"] if write else ["ours", "lab"]
+    values["stores"]["all"] = {"backend": "group", "read": names, **({"write": write} if write else {})}
+    two.write_text(yaml.safe_dump(values))
+    lab, ours, group = (open_store(name, config=two) for name in ("lab", "ours", "all"))
+    receipts = [store.upload(make_assembly(), "Lab2026.x") for store in (lab, ours)]
+    gone = lab.upload(make_assembly(2), "Lab2026.gone")
+    withdraw(lab, receipts[0])
+    withdraw(lab, gone)
+    new_cache()
+    xr.testing.assert_identical(group.load("Lab2026.x", sha256=receipts[0].sha256), make_assembly())
+    assert_by_hash(group, gone)
+
+
+def test_a_group_withdraws_from_the_store_that_uploads_go_to(two, new_cache):
+    group = open_store("all", config=two)
+    receipt = group.upload(make_assembly(), "Lab2026.x")
+    mirror("lab", "ours", config=two)
+    (one,) = withdraw(group, receipt).withdrawn
+    assert one.address == open_store("lab", config=two).address
+    new_cache()
+    assert_by_hash(open_store("all", config=two), receipt)
+
+
+def test_what_was_withdrawn_is_not_cited(config):
+    store = open_store(config=config)
+    receipts = [store.upload(make_assembly(seed), "Lab2026.x") for seed in range(2)]
+    withdraw(store, receipts[1])
+    for pin in ({}, {"version_id": receipts[1].version_id}, {"sha1": receipts[1].sha1}):
+        with pytest.raises(AssemblyWithdrawn, match=REASON):
+            store.cite("Lab2026.x", **pin)
+    assert store.cite("Lab2026.x", sha1=receipts[0].sha1).receipt == receipts[0]
+
+
+def test_the_command_needs_a_version(run):
+    assert "Give --version-id" in run("withdraw", "Lab2026.x", "--reason", REASON, "--yes", code=2).stderr

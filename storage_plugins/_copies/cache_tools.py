@@ -98,10 +98,19 @@ def clear(cache: Cache) -> list[CacheEntry]:
     return _remove(cache, entries(cache))
 
 
-def drop(cache: Cache, sha256: str) -> list[CacheEntry]:
-    """Remove one content, and what was unpacked from it; return what was removed."""
-    unwanted = [entry for entry in entries(cache) if entry.sha256 == sha256]
-    return _remove(cache, unwanted) if unwanted else []
+def drop(cache: Cache, sha256: str, name: str) -> None:
+    """Remove one file, and what was unpacked from it. The same bytes under another name stay."""
+    found = [entry for entry in entries(cache) if entry.sha256 == sha256]
+    files = [entry for entry in found if entry.is_file]
+    if not any(name in entry.names for entry in files):
+        return
+    if all(entry.names == (name,) for entry in files):
+        _remove(cache, found)
+        return
+    for entry in files:
+        with disk_errors(f"remove {entry.path / name}"):
+            (entry.path / name).unlink(missing_ok=True)
+    _forget(cache)
 
 
 def _entry(folder: Path) -> Iterator[CacheEntry]:

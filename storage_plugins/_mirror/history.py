@@ -54,7 +54,7 @@ class HistoryCopy:
         append: whether to put what the target lacks after versions of its own.
         versioned: whether the target keeps versions.
         stop: ends the copying, at the next block of bytes, when it is set.
-        withdrawn: whether versions were withdrawn from the source.
+        withdrawn, withdrawn_here: whether versions were withdrawn from the source, from the target.
 
     Attributes:
         copied: versions that were sent.
@@ -73,12 +73,13 @@ class HistoryCopy:
         versioned: bool,
         stop: threading.Event,
         withdrawn: bool = False,
+        withdrawn_here: bool = False,
     ) -> None:
         self.source, self.target, self.key = source, target, key
         self.copied = self.there = self.sent = 0
         self.note: str | None = None
         self._append, self._versioned, self._stop = append, versioned, stop
-        self._withdrawn = withdrawn
+        self._withdrawn, self._withdrawn_here = withdrawn, withdrawn_here
         self._receipts: dict[tuple[str, str | None], Receipt] = {}
 
     def run(self) -> None:
@@ -97,13 +98,15 @@ class HistoryCopy:
             for receipt in store.receipts.of(self.key)
         }
         gone = withdrawn_from(self.source.host, self.key) if self._withdrawn else []
-        originals = self._oldest_first(self.source)
-        if gone and not originals:
+        unwanted = {one.sha256 for one in (*gone, *self._withdrawn_from_target())}
+        versions = self._oldest_first(self.source)
+        if not versions and not gone:
+            raise AssemblyNotFound(f"There is no {self.key} in {self.source.address}")
+        originals = self._without_unwanted(versions, unwanted)
+        held = self._without_withdrawn(self._held(), unwanted)
+        if not originals:
             self._carry_tombstone(gone, [])
             return
-        if not originals:
-            raise AssemblyNotFound(f"There is no {self.key} in {self.source.address}")
-        held = self._without_withdrawn(self._held(), gone)
         if not self._versioned:
             self._refuse_several(originals)
         copies: list[_Copy] = []
@@ -129,22 +132,37 @@ class HistoryCopy:
         if position < len(held):
             if not self._append:
                 raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
-            self.note = "all was there; the newest version is one of its own"
-        if gone:
-            self._carry_tombstone(gone, copies)
+            self.note = self.note or "all was there; the newest version is one of its own"
+        self._carry_tombstone(gone, copies)
         self._write_receipts(copies)
 
-    def _without_withdrawn(self, held: list[_Held], gone: Sequence[Withdrawal]) -> list[_Held]:
-        """Leave out what was withdrawn from the source; a mirror deletes nothing, so a person must."""
-        hashes = {one.sha256 for one in gone}
-        left = [version for version in held if version.sha256 in hashes]
+    def _withdrawn_from_target(self) -> list[Withdrawal]:
+        """Return what must not come back: by the target's tombstone, and by the receipts of both stores."""
+        noted = [*self.target.receipts.withdrawn(self.key), *self.source.receipts.withdrawn(self.key)]
+        return [*noted, *(withdrawn_from(self.target.host, self.key) if self._withdrawn_here else ())]
+
+    def _without_unwanted(self, versions: list[Version], unwanted: set[str]) -> list[Version]:
+        """Leave out versions of the source that were withdrawn: their bytes are not to spread."""
+        if not unwanted:
+            return versions
+        left = [version for version in versions if self._sha256(self.source, version) in unwanted]
+        if left:
+            names = ", ".join(str(version.version_id) for version in left)
+            self.note = f"withdrawn, and not copied: version {names} of {self.source.address}"
+        return [version for version in versions if version not in left]
+
+    def _without_withdrawn(self, held: list[_Held], unwanted: set[str]) -> list[_Held]:
+        """Leave out what was withdrawn; a mirror deletes nothing, so a person must."""
+        left = [version for version in held if version.sha256 in unwanted]
         if left:
             names = ", ".join(str(version.version.version_id) for version in left)
-            self.note = f"withdrawn from {self.source.address}, and still here: version {names}; withdraw it here, too"
+            self.note = f"withdrawn, and still here: version {names}; withdraw it here, too"
         return [version for version in held if version not in left]
 
     def _carry_tombstone(self, gone: Sequence[Withdrawal], copies: Sequence[_Copy]) -> None:
         """Let the target say, too, which versions were withdrawn from the source."""
+        if not gone:
+            return
         there = withdrawn_from(self.target.host, self.key)
         known = {one.sha256 for one in there}
         names = {copy.original.version_id: copy.version_id for copy in copies}

@@ -185,6 +185,7 @@ class _Work:
             visible_as_asked(target.parts, f"all of {source.address}")
             self.versioned = target.host.keeps_versions()
         self.withdrawn = set(keys_with_tombstones(source.host))
+        self._withdrawn_here = set(keys_with_tombstones(target.host))
         self._names = _Names(_listed(target) or [])
 
     def copy(self, key: str) -> Mirrored:
@@ -197,6 +198,7 @@ class _Work:
             versioned=self.versioned,
             stop=self.stop,
             withdrawn=key in self.withdrawn,
+            withdrawn_here=key in self._withdrawn_here,
         )
         try:
             self._names.claim(key, self.target.address)

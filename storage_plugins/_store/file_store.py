@@ -267,6 +267,7 @@ class FileStore(Store):
 
         keys = self.keys_of(name, pin.assembly_prefix)
         for key in keys:
+            Loader(self.parts).refuse_withdrawn(key, pin, name)  # nobody can load it
             for receipt in self.receipts.of(key):
                 if receipt.address == self.address and receipt.identifier in (name, key) and fits(receipt):
                     return receipt

@@ -24,6 +24,7 @@ from .store import Store
 if TYPE_CHECKING:
     import xarray as xr
 
+    from .._audit.withdraw import WithdrawReport
     from .._config.config import StoreEntry
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class Group(Store):
 
     def _upload_file(self, path: str | os.PathLike[str], name: str | None, replace: bool | None) -> Receipt:
         return self._member()._upload_file(path, name, replace)
+
+    def _withdraw(self, identifier: str, pin: Pin, reason: str, confirm: str, all_copies: bool) -> WithdrawReport:
+        """Withdraw a version from the store that uploads go to."""
+        return self._member()._withdraw(identifier, pin, reason, confirm, all_copies)
 
     # looking
 
@@ -192,8 +197,11 @@ class Group(Store):
         for name in names or self._names:
             try:
                 return attempt(self._member(name))
-            except AssemblyWithdrawn:
-                raise  # a copy that another member still has is not meant to be loaded
+            except AssemblyWithdrawn as error:
+                if name == (self._write or self._names[0]):
+                    raise  # a copy that another member still has is not meant to be loaded
+                _log.warning("%s", error.message)  # somebody else's store does not withdraw what others have
+                errors.append(error)
             except StorageError as error:
                 _log.info("Store %r of the group %r: %s", name, self.name, error.message)
                 errors.append(error)
@@ -240,9 +248,10 @@ class Group(Store):
 
 
 def _rank(error: StorageError) -> int:
-    """Order errors by how much they say: refusal, damage or other bytes, anything else, absence.
+    """Order errors by how much they say: withdrawal, refusal, damage or other bytes, anything else, absence.
 
     What was refused may be the very bytes that others do not have.
     """
-    kinds = (AccessDenied, IntegrityError, AssemblyNotFound)
-    return {0: 0, 1: 1, 2: 3}.get(next((n for n, kind in enumerate(kinds) if isinstance(error, kind)), 9), 2)
+    kinds = (AssemblyWithdrawn, AccessDenied, IntegrityError)
+    absent = len(kinds) + isinstance(error, AssemblyNotFound)
+    return next((n for n, kind in enumerate(kinds) if isinstance(error, kind)), absent)

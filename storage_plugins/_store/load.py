@@ -74,7 +74,7 @@ class Loader:
         Raises:
             AssemblyWithdrawn, AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
         """
-        self._refuse_withdrawn(key, pin, identifier)
+        self.refuse_withdrawn(key, pin, identifier)
         try:
             if pin.by_hash:
                 return self._by_hash(key, pin)
@@ -103,8 +103,12 @@ class Loader:
 
     # withdrawn versions
 
-    def _refuse_withdrawn(self, key: str, pin: Pin, identifier: str | None) -> None:
-        """Refuse what was withdrawn by the receipts. Nothing is asked."""
+    def refuse_withdrawn(self, key: str, pin: Pin, identifier: str | None) -> None:
+        """Refuse what was withdrawn by the receipts. Nothing is asked.
+
+        Raises:
+            AssemblyWithdrawn: ``pin`` means a version that was withdrawn.
+        """
         withdrawals = self._receipts.withdrawn(key)
         if not withdrawals or pin.newest or (pin.version_id == "null" and not pin.by_hash):
             return

@@ -64,7 +64,8 @@ class Summary:
 
     def __str__(self) -> str:
         facts = self.facts
-        lines = [f"{facts['identifier']} in store {facts['store']!r} ({facts['address']})"]
+        found = "not found in" if facts["versions"] == 0 else "in"
+        lines = [f"{facts['identifier']} {found} store {facts['store']!r} ({facts['address']})"]
 
         def say(label: str, value: object) -> None:
             if value is not None:
@@ -72,7 +73,10 @@ class Summary:
 
         say("file", f"{facts['key']}, {facts['size']:,} bytes")
         versions = "" if facts["versions"] is None else f" ({facts['versions']} in all)"
-        say("version", f"{facts['version_id'] or 'without an ID'}{versions}")
+        if facts["versions"] == 0:
+            say("shown from", "the cache on this computer, by the newest receipt or the pin")
+        else:
+            say("version", f"{facts['version_id'] or 'without an ID'}{versions}")
         for field in ("created", "sha1", "sha256", "content_digest", "visibility"):
             say(field, facts[field])
         sizes = " x ".join(f"{_shown(dim)} {size:,}" for dim, size in zip(facts["dims"], facts["shape"], strict=True))

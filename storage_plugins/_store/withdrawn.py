@@ -17,6 +17,7 @@ from .._backend.operations import Source
 from .._copies import cache_tools
 from .._copies.cache import Cache
 from .._records import Pin, Withdrawal
+from .._visible import visible
 from ..atomic import SMALL
 from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, NotSupported, StorageError
 from ..protocol import record
@@ -24,6 +25,12 @@ from .parts import Parts
 
 _log = logging.getLogger(__name__)
 _PREFIX, _SUFFIX = ".withdrawn-", ".json"
+_MOST = SMALL * 16  # bytes of a tombstone
+_LONGEST = 1000  # characters of a text in it that are shown
+
+
+class _TooLong(Exception):
+    """The store sends more than a tombstone can have."""
 
 
 def tombstone_of(key: str) -> str:
@@ -43,10 +50,18 @@ def keys_with_tombstones(host: Host) -> list[str]:
 def withdrawn_from(host: Host, key: str) -> list[Withdrawal]:
     """Return what the tombstone of ``key`` says, the last withdrawal first; nothing if there is none."""
     sink = io.BytesIO()
+
+    def refuse_more(done: int, size: int | None) -> None:
+        if done > _MOST:
+            raise _TooLong
+
     try:
-        host.download(tombstone_of(key), None, sink, wanted=lambda version: (version.size or 0) <= SMALL * 16)
+        name = tombstone_of(key)
+        host.download(name, None, sink, wanted=lambda version: (version.size or 0) <= _MOST, progress=refuse_more)
     except (AssemblyNotFound, AccessDenied):
         return []
+    except _TooLong:
+        sink = io.BytesIO()
     try:
         found = [Withdrawal.read(one) for one in json.loads(sink.getvalue())["withdrawn"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -82,19 +97,26 @@ def merged(*lists: Sequence[Withdrawal]) -> list[Withdrawal]:
 def refuse(cache: Cache, withdrawal: Withdrawal, older: str | None = None) -> AssemblyWithdrawn:
     """Return the error of a load that means a withdrawn version, whose bytes the cache now forgets.
 
+    Anyone who can write to the store may have written the tombstone: it removes nothing that is cached under another
+    name, and its texts are shown on one line.
+
     ``older``: id of the version that is there still, for a load without a pin.
     """
     try:
-        cache_tools.drop(cache, withdrawal.sha256)
+        cache_tools.drop(cache, withdrawal.sha256, withdrawal.key)
     except StorageError as error:
         _log.warning("%s", error.message)
-    version = f", version {withdrawal.version_id}," if withdrawal.version_id else ""
+    version = f", version {_shown(withdrawal.version_id)}," if withdrawal.version_id else ""
     hint = f"An older version is there: version_id={older!r}." if older else "Use another version."
     return AssemblyWithdrawn(
-        f"{withdrawal.identifier}{version} was withdrawn from {withdrawal.address} on {withdrawal.when[:10]} by "
-        f"{withdrawal.by}: {withdrawal.reason}",
+        f"{_shown(withdrawal.identifier)}{version} was withdrawn from {_shown(withdrawal.address)} on "
+        f"{_shown(withdrawal.when[:10])} by {_shown(withdrawal.by)}: {_shown(withdrawal.reason)}",
         hint=hint,
     )
+
+
+def _shown(text: str) -> str:
+    return visible(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…", one_line=True)
 
 
 def meant(withdrawals: Sequence[Withdrawal], pin: Pin) -> Withdrawal | None:

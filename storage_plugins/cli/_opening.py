@@ -90,8 +90,11 @@ def _report(report: Callable[..., None], ending: str, name: str, done: int, size
 
 
 @contextlib.contextmanager
-def near_names(store: Store, name: str) -> Iterator[None]:
-    """Suggest names that the store has, where ``name`` is not found in it and it can be listed."""
+def near_names(store: Store, name: str, *, elsewhere: bool = True) -> Iterator[None]:
+    """Suggest names that the store has, where ``name`` is not found in it and it can be listed.
+
+    ``elsewhere``: suggest a copy from another store, too.
+    """
     try:
         yield
     except AssemblyWithdrawn:
@@ -99,7 +102,10 @@ def near_names(store: Store, name: str) -> Iterator[None]:
     except AssemblyNotFound as error:
         near = _nearest(store, name)
         question = f"Did you mean {' or '.join(near)}?" if near else None
-        error.hint = "\n  ".join(filter(None, [question, _elsewhere(store, name, error), error.hint])) or None
+        error.hint = (
+            "\n  ".join(filter(None, [question, _elsewhere(store, name, error) if elsewhere else None, error.hint]))
+            or None
+        )
         raise
 
 
@@ -120,6 +126,8 @@ def _elsewhere(store: Store, name: str, error: AssemblyNotFound) -> str | None:
     if store.members() or COPY in str(error) or not others:
         return None
     with contextlib.suppress(StorageError):
+        if store.versions(name):  # it lacks one version alone
+            return None
         for answer in where_among(store.opener, others, name, patience=_PATIENCE):
             if answer.versions:
                 return copy_in(answer.store, store.name, name)

@@ -68,6 +68,8 @@ def prefetch(
 def _of_receipts(folder: Path, default: Store, config: Config | None) -> list[tuple[Store, Wanted]]:
     """Return every version that a folder's receipts and pins name, once, with the store to fetch it from.
 
+    What was withdrawn is left out.
+
     That is ``default`` where it has a copy, or where no store of ``config`` has one.
     """
     from .._copies.receipts import Receipts
@@ -80,6 +82,7 @@ def _of_receipts(folder: Path, default: Store, config: Config | None) -> list[tu
             store = opened(config, entry.name) if config else default
             stores.setdefault(store.address, store)
     found: dict[tuple[str, str], tuple[Store, Wanted]] = {}
+    gone: set[tuple[str, str]] = set()
     for key in receipts.all_keys():
         of_key = sorted(receipts.of(key), key=lambda receipt: receipt.address != default.address)
         for receipt in of_key:
@@ -87,12 +90,13 @@ def _of_receipts(folder: Path, default: Store, config: Config | None) -> list[tu
                 found.setdefault((key, receipt.sha1), (stores[receipt.address], Wanted.of(receipt)))
         for receipt in of_key:
             found.setdefault((key, receipt.sha1), (default, Wanted.of(receipt)))
+        gone |= {(key, withdrawal.sha1) for withdrawal in receipts.withdrawn(key)}
         for pin in receipts.imported(key):
             wanted = Wanted(pin.identifier or key, key, Pin(pin.version_id, sha1=pin.sha1))
             found.setdefault((key, pin.sha1), (stores.get(pin.address or "", default), wanted))
     if not found:
         raise AssemblyNotFound(f"There are no receipts in {folder}")
-    return list(found.values())
+    return [task for version, task in found.items() if version not in gone]
 
 
 @contextlib.contextmanager

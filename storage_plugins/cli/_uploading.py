@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from .._visible import error_in_words
-from ..errors import InvalidIdentifier
+from ..errors import AssemblyNotFound, InvalidIdentifier, StorageError
 from ._exit_codes import exit_code_of_first
 from ._opening import on_store
 from ._options import example, prefix_option
@@ -127,6 +127,10 @@ def _of_manifest(manifest: Path) -> list[Upload]:
     try:
         with disk_errors(f"read {manifest}"):
             text = manifest.read_text("utf-8-sig")
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise AssemblyNotFound(f"There is no file {manifest}") from None
+        raise
     except UnicodeDecodeError:
         raise click.BadParameter(f"{manifest} is not text in UTF-8.", param_hint="--manifest") from None
     rows = _of_yaml(text) if manifest.suffix in (".yaml", ".yml") else csv.DictReader(io.StringIO(text))
@@ -147,8 +151,9 @@ def _of_yaml(text: str) -> Iterable[dict[str, Any]]:
     import yaml
 
     try:
-        rows = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        # every value is its text: 2026 is an identifier, not a number
+        rows = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise click.BadParameter(f"not YAML: {error}", param_hint="--manifest") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise click.BadParameter("must be a list of entries with path and identifier.", param_hint="--manifest")

@@ -36,14 +36,16 @@ def withdraw(store: Store, name: str, reason: str, all_copies: bool, yes: bool, 
     a load of this version fails with the reason. On a terminal the name must be typed to confirm it. The exit code is
     1 if a copy in another store could not be removed.
     """
+    chosen = [str(value) for option, value in pin.items() if value and option != "assembly_prefix"]
+    if not chosen:
+        raise click.UsageError("Give --version-id, --sha1 or --sha256 of the version to remove.")
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("Give --yes to remove the version for good.")
-        which = ", ".join(value for value in pin.values() if value)
-        say(f"This removes {name}, version {which}, from {store.address} for good.", error=True)
+        say(f"This removes {name}, version {', '.join(chosen)}, from {store.address} for good.", error=True)
         if click.prompt(f"Type {name} to confirm", err=True) != name:
             raise click.UsageError("That is another name. Nothing was removed.")
-    with near_names(store, name):
+    with near_names(store, name, elsewhere=False):
         report = store.withdraw(name, reason=reason, confirm=name, all_copies=all_copies, **pin)
     if as_json:
         print_json(report.to_dict())
