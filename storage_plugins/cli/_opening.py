@@ -102,7 +102,10 @@ def near_names(store: Store, name: str, *, elsewhere: bool = True) -> Iterator[N
     except AssemblyNotFound as error:
         near = _nearest(store, name)
         question = f"Did you mean {' or '.join(near)}?" if near else None
-        error.hint = "\n  ".join(filter(None, [question, _elsewhere(store, name, error) if elsewhere else None, error.hint])) or None
+        error.hint = (
+            "\n  ".join(filter(None, [question, _elsewhere(store, name, error) if elsewhere else None, error.hint]))
+            or None
+        )
         raise
 
 
