@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import storage_plugins
+from storage_plugins._copies import cache_tools
 from storage_plugins._copies.cache import Cache
 
 
@@ -108,3 +109,11 @@ def test_an_empty_cache_is_no_problem(run):
     run("cache", "list")
     run("cache", "verify")
     run("cache", "clear", "--yes")
+
+
+def test_what_is_being_made_is_no_entry(tmp_path):
+    cache = Cache([tmp_path / "cache"])
+    with cache.scratch() as folder:
+        (folder / ("0" * 64)).mkdir()
+        (folder / ("0" * 64) / "half.nc").write_bytes(b"half")
+        assert cache_tools.entries(cache) == []

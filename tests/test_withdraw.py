@@ -27,6 +27,7 @@ from storage_plugins._copies import cache_tools
 from storage_plugins._copies.cache import Cache
 
 REASON = "a participant withdrew consent"
+TOMBSTONE = ".withdrawn-assy_Lab2026_x.nc.json"
 
 
 def withdraw(store, receipt, **more):
@@ -248,6 +249,29 @@ def test_what_a_backend_removed_is_looked_at(memory_store, way, error):
         withdraw(store, receipts[0])
 
 
+class Contested(Removing):
+    """Others withdraw another version at the same time, from a tombstone that they read before."""
+
+    others: bytes = b""
+
+    def remove(self, key, version_id):
+        super().remove(key, version_id)
+        if self.others:
+            self.add(f".withdrawn-{key}.json", self.others)
+
+
+def test_simultaneous_withdrawals_are_all_in_the_tombstone(memory_store):
+    files = Contested()
+    store = memory_store(files, receipts=False)
+    receipts = [store.upload(make_assembly(seed), "Lab2026.x") for seed in range(3)]
+    withdraw(store, receipts[0])
+    files.others = files.held[TOMBSTONE][-1][1]
+    withdraw(store, receipts[1])
+    for receipt in receipts[:2]:
+        with pytest.raises(AssemblyWithdrawn, match=REASON):
+            memory_store(files, receipts=False, cache="other").load("Lab2026.x", sha1=receipt.sha1)
+
+
 # groups, mirrors, copies
 
 
@@ -299,7 +323,7 @@ def test_a_mirror_says_that_a_copy_is_left_of_the_only_version(two):
 def test_a_mirror_brings_nothing_back_that_was_withdrawn(two, receipts):
     if receipts:
         two.write_text(two.read_text().replace("receipts: false\n", ""))
-    lab, ours = (open_store(name, config=two) for name in ("lab", "ours"))
+    lab = open_store("lab", config=two)
     old, new = [lab.upload(make_assembly(seed), "Lab2026.x") for seed in range(2)]
     mirror("lab", "ours", config=two)
     withdraw(lab, old)
@@ -361,8 +385,6 @@ def test_withdrawn_is_a_kind_of_not_found():
 
 
 # what a stranger writes
-
-TOMBSTONE = ".withdrawn-assy_Lab2026_x.nc.json"
 
 
 def planted(about, **more):

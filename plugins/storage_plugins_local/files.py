@@ -127,7 +127,11 @@ class LocalFiles(FileOperations):
         with disk_errors(f"look for {key} in {self.root}"):
             numbers = self._numbers(key)
             if numbers:
-                return [self._version(key, number) for number in numbers]
+                found = []
+                for number in numbers:
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        found.append(self._version(key, number))
+                return found
             plain = self._plain_file(key)
             return [plain] if plain is not None else []
 
@@ -163,11 +167,15 @@ class LocalFiles(FileOperations):
                 (self.root / key).unlink(missing_ok=True)  # else it would be read as a file put there by hand
             if plain:
                 return
-            if left:
-                self._show(key, left[0])
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile, as below
+                if left:
+                    self._show(key, left[0])
             unwanted = temporary_name(self.root)
-            path.parent.rename(unwanted)
-            shutil.rmtree(unwanted)
+            with contextlib.suppress(FileNotFoundError):
+                path.parent.rename(unwanted)
+                shutil.rmtree(unwanted)
+            if left and not self._numbers(key):  # others removed what is shown
+                (self.root / key).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self._versions_folder(key).rmdir()  # where it is empty now
 

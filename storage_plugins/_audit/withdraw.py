@@ -13,8 +13,8 @@ from .._backend.host import Nowhere
 from .._records import Digests, Pin, Withdrawal
 from .._store.copies import stores_at
 from .._store.replaced import replaced_key, replaced_versions
-from .._store.withdrawn import meant, merged, refuse, withdrawn_from, write_tombstone
-from ..errors import AccessDenied, AssemblyNotFound, NotSupported, StorageError
+from .._store.withdrawn import ever_withdrawn, meant, merged, refuse, withdrawn_from, write_tombstone
+from ..errors import AccessDenied, AlreadyExists, AssemblyNotFound, NotSupported, PluginError, StorageError
 from ..protocol import Version
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LONGEST_REASON = 1000
+_ATTEMPTS = 5  # to write a tombstone that others write at the same time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,22 +120,45 @@ class _Removal:
         known = next((one for one in earlier if one.sha256 == self._digests.sha256), None)
         withdrawal = known or self._withdrawal(versions, unwanted, version_id)
         if known is None:
-            write_tombstone(self._store.parts, self._key, merged([withdrawal], earlier))
+            self._note(withdrawal)
         removed = 0
         try:
             for version in unwanted:
                 self._unpublish(version)
-                self._host.remove(self._key, version.version_id)
+                self._remove(version)
                 removed += 1
             self._remove_replaced()
         except (NotSupported, AccessDenied):
             if known is None and not removed:
                 write_tombstone(self._store.parts, self._key, earlier)
             raise
+        self._note(withdrawal)  # another withdrawal may have replaced the tombstone meanwhile
         self._store.receipts.withdraw(withdrawal)
         refuse(self._store.cache, withdrawal)  # the cache forgets the bytes
         _log.info("Withdrew %s, version %s, from %s", self._identifier, withdrawal.version_id, self._host.address)
         return withdrawal
+
+    def _remove(self, version: Version) -> None:
+        """Remove a version; others that disappear meanwhile must have been withdrawn, too."""
+        lost = self._host.remove(self._key, version.version_id)
+        withdrawn = ever_withdrawn(self._host, self._key) if lost else set()
+        also = ", ".join(str(other.version_id) for other in lost if other.sha256 not in withdrawn)
+        if also:
+            raise PluginError(
+                f"Removing version {version.version_id} of {self._key} from {self._host.address} also removed {also}"
+            )
+
+    def _note(self, withdrawal: Withdrawal) -> None:
+        """Write a withdrawal into the tombstone, until it is there beside those of others."""
+        for left in reversed(range(_ATTEMPTS)):
+            there = withdrawn_from(self._host, self._key)
+            if any(one.sha256 == withdrawal.sha256 for one in there):
+                return
+            try:
+                write_tombstone(self._store.parts, self._key, merged([withdrawal], there))
+            except AlreadyExists:
+                if not left:
+                    raise
 
     def _is_meant(self, version: Version, version_id: str | None) -> bool:
         if version_id is not None and version.version_id == version_id:

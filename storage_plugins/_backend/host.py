@@ -16,7 +16,7 @@ from typing import Protocol
 
 from .._records import Digesting, Digests, Pin
 from ..atomic import disk_errors
-from ..errors import AlreadyExists, IntegrityError, NotSupported, PluginError, StorageError, StoreUnavailable
+from ..errors import AlreadyExists, IntegrityError, NotSupported, StorageError, StoreUnavailable
 from ..protocol import Version
 from .arriving import Arriving
 from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
@@ -420,17 +420,14 @@ class Host(Calls):
         """Delete ``key`` with all its versions."""
         self._once("discard", lambda: self.files.discard(key), None)
 
-    def remove(self, key: str, version_id: str | None) -> None:
-        """Remove one version's bytes for good, and look that it is gone and all others are there."""
-        before = {(version.version_id, version.sha256) for version in self.versions(key)}
+    def remove(self, key: str, version_id: str | None) -> list[Version]:
+        """Remove one version's bytes for good, look that it is gone, and return the others that are gone as well."""
+        before = self.versions(key)
         self._once("remove", lambda: self.files.remove(key, version_id), None)
-        after = {(version.version_id, version.sha256) for version in self.versions(key)}
-        if version_id in {left for left, _ in after}:
+        after = {version.version_id for version in self.versions(key)}
+        if version_id in after:
             raise StoreUnavailable(f"{self.address} still has {key}, version {version_id}, after it was removed")
-        lost = [lost for lost, _ in before - after if lost != version_id]
-        if lost:
-            also = ", ".join(map(str, lost))
-            raise PluginError(f"Removing version {version_id} of {key} from {self.address} also removed {also}")
+        return [version for version in before if version.version_id not in {version_id, *after}]
 
     # who may read
 

@@ -49,13 +49,21 @@ def entries(cache: Cache) -> list[CacheEntry]:
     found = [
         entry
         for root in cache.written_to()
-        for folder in root.glob("*/*")
+        for folder in _folders(root)
         if _SHA256.fullmatch(folder.name)
         and folder.is_dir()
         and not (folder.is_symlink() or folder.parent.is_symlink())
         for entry in _entry(folder)
     ]
     return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Yield what the folders of a cache contain, passing over those that disappear meanwhile."""
+    for folder in root.glob("*"):
+        if not folder.name.startswith(TEMPORARY):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                yield from list(folder.iterdir())
 
 
 def damaged(cache: Cache) -> Iterator[CacheEntry]:

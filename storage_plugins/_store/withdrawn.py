@@ -47,8 +47,11 @@ def keys_with_tombstones(host: Host) -> list[str]:
     return [name.removeprefix(_PREFIX).removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
 
 
-def withdrawn_from(host: Host, key: str) -> list[Withdrawal]:
-    """Return what the tombstone of ``key`` says, the last withdrawal first; nothing if there is none."""
+def withdrawn_from(host: Host, key: str, version_id: str | None = None) -> list[Withdrawal]:
+    """Return what the tombstone of ``key`` says, the last withdrawal first; nothing if there is none.
+
+    ``version_id``: of the tombstone; None: the newest.
+    """
     sink = io.BytesIO()
 
     def refuse_more(done: int, size: int | None) -> None:
@@ -57,7 +60,7 @@ def withdrawn_from(host: Host, key: str) -> list[Withdrawal]:
 
     try:
         name = tombstone_of(key)
-        host.download(name, None, sink, wanted=lambda version: (version.size or 0) <= _MOST, progress=refuse_more)
+        host.download(name, version_id, sink, wanted=lambda version: (version.size or 0) <= _MOST, progress=refuse_more)
     except (AssemblyNotFound, AccessDenied):
         return []
     except _TooLong:
@@ -68,6 +71,12 @@ def withdrawn_from(host: Host, key: str) -> list[Withdrawal]:
         _log.warning("The tombstone of %s in %s cannot be read (%s)", key, host.address, error)
         return []
     return [one for one in found if one.key == key]
+
+
+def ever_withdrawn(host: Host, key: str) -> set[str]:
+    """Return the sha256 of all that any version of the tombstone of ``key`` names."""
+    tombstones = host.versions(tombstone_of(key))
+    return {one.sha256 for tombstone in tombstones for one in withdrawn_from(host, key, tombstone.version_id)}
 
 
 def write_tombstone(parts: Parts, key: str, withdrawals: Sequence[Withdrawal]) -> None:
