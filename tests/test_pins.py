@@ -180,7 +180,7 @@ def test_no_version_is_asked_for_twice(bare, store, files):
     read = files.read
 
     def deny(key, version_id=None, **options):
-        if not key.startswith(".withdrawn-"):
+        if not key.startswith(".gone-"):
             asked.append(version_id)
         raise AccessDenied("private")
 

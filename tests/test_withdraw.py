@@ -27,7 +27,7 @@ from storage_plugins._copies import cache_tools
 from storage_plugins._copies.cache import Cache
 
 REASON = "a participant withdrew consent"
-TOMBSTONE = ".withdrawn-assy_Lab2026_x.nc.json"
+TOMBSTONE = ".gone-assy_Lab2026_x.nc.json"
 
 
 def withdraw(store, receipt, **more):
@@ -141,7 +141,7 @@ def test_the_bytes_are_nowhere_on_the_server(tmp_path, new_bucket, endpoint, s3_
     assert_by_hash(store, new)
     store.withdraw("Lab2026.x", sha256=old.sha256, reason=REASON, confirm="Lab2026.x")
     left = {entry["Key"] for entry in s3_client.list_objects_v2(Bucket=bucket)["Contents"]}
-    assert left == {".withdrawn-assy_Lab2026_x.nc.json"}
+    assert left == {".gone-assy_Lab2026_x.nc.json"}
     assert_by_hash(store, old)
 
 
@@ -257,7 +257,7 @@ class Contested(Removing):
     def remove(self, key, version_id):
         super().remove(key, version_id)
         if self.others:
-            self.add(f".withdrawn-{key}.json", self.others)
+            self.add(f".gone-{key}.json", self.others)
 
 
 def test_simultaneous_withdrawals_are_all_in_the_tombstone(memory_store):
@@ -441,7 +441,7 @@ class Unmeasured(Removing):
 
     def read(self, key, version_id=None, **more):
         content = super().read(key, version_id, **more)
-        if not key.startswith(".withdrawn-"):
+        if not key.startswith(".gone-"):
             return content
         version = dataclasses.replace(content.version, size=None)
         return Content(version, self._endless(), private=True)

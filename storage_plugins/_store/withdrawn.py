@@ -1,6 +1,6 @@
 """Versions that were withdrawn: the tombstone that a store has of them, and the error that a load gets.
 
-The tombstone of a file is one small JSON file in the same store, ``.withdrawn-<key>.json``, put there like any other
+The tombstone of a file is one small JSON file in the same store, ``.gone-<key>.json``, put there like any other
 file. Listings hide it, as its name begins with a dot. It is asked for only where a version is not found, or where a
 load without a pin would give an older version.
 """
@@ -24,7 +24,7 @@ from ..protocol import record
 from .parts import Parts
 
 _log = logging.getLogger(__name__)
-_PREFIX, _SUFFIX = ".withdrawn-", ".json"
+_PREFIX, _SUFFIX = ".gone-", ".json"
 _MOST = SMALL * 16  # bytes of a tombstone
 _LONGEST = 1000  # characters of a text in it that are shown
 
