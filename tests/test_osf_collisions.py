@@ -12,6 +12,8 @@ from conftest import OSF_TOKEN, make_assembly
 import storage_plugins
 from storage_plugins import AssemblyNotFound, Source, StoreUnavailable
 
+pytestmark = pytest.mark.slow
+
 KEY = "assy_X.nc"
 
 

@@ -25,6 +25,8 @@ from storage_plugins import (
     StoreUnavailable,
 )
 
+pytestmark = pytest.mark.slow
+
 KEY = "assy_X.nc"
 
 

@@ -9,6 +9,8 @@ from test_s3 import KEY, stored_file
 
 from storage_plugins import AccessDenied, AlreadyExists, StorageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def unversioned(new_bucket) -> str:

@@ -11,6 +11,8 @@ import pytest
 import xarray as xr
 from conftest import make_assembly
 
+pytestmark = pytest.mark.slow
+
 LATER = "2099-01-01T00:00:00Z"
 
 

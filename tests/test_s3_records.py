@@ -12,6 +12,8 @@ import storage_plugins
 from storage_plugins import IdentifierCollision
 from storage_plugins_s3 import records
 
+pytestmark = pytest.mark.slow
+
 FOLDER = "brain/.storage-plugins/"
 METADATA = {
     "identifier": "Lab.x",

@@ -23,6 +23,8 @@ from storage_plugins import (
     StoreUnavailable,
 )
 
+pytestmark = pytest.mark.slow
+
 # what the server answers to each request -> the error, and what must stand in its message
 ANSWERS = {
     "no such bucket": ((404, "NoSuchBucket"), ConfigError, "Check bucket: and endpoint_url:"),

@@ -12,6 +12,8 @@ from proxy import Answer
 
 from storage_plugins import IntegrityError, Source
 
+pytestmark = pytest.mark.slow
+
 LARGE = 17 << 20  # bytes, sent in parts
 
 

@@ -19,6 +19,8 @@ from storage_plugins import (
     StoreUnavailable,
 )
 
+pytestmark = pytest.mark.slow
+
 KEY = "brain/assy_X.nc"
 
 

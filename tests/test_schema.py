@@ -16,9 +16,9 @@ from new_package import GUIDE
 
 from storage_plugins import StorageError, StoreSettings
 from storage_plugins._backend import discovery as plugins
-from storage_plugins._config.config import Config
+from storage_plugins._config.config import GROUP, Config
 from storage_plugins._config.schema import schema
-from storage_plugins._store.group import BACKEND, GroupSettings
+from storage_plugins._store.group import GroupSettings
 from storage_plugins.cli._template import STORAGE_YAML
 
 TESTS = Path(__file__).parent
@@ -35,8 +35,8 @@ def accepted(config: object) -> bool:
     """Whether the configuration accepts it, with the settings of every store."""
     try:
         for entry in Config.open(config).stores.values():
-            if entry.backend == BACKEND:
-                entry.settings(plugins.Backend(name=BACKEND, settings=GroupSettings))
+            if entry.backend == GROUP:
+                entry.settings(plugins.Backend(name=GROUP, settings=GroupSettings))
             else:
                 entry.settings(plugins.find_backend(entry.backend))
     except StorageError:
@@ -215,7 +215,7 @@ def test_backends_of_others_are_in_it_and_broken_ones_are_said_to_be_left_out(th
 
 def test_every_store_of_ours_is_in_it():
     made, left_out = schema()
-    names = {plugin.name for plugin in plugins.installed() if plugin.problem is None} | {BACKEND}
+    names = {plugin.name for plugin in plugins.installed() if plugin.problem is None} | {GROUP}
     assert {*made["$defs"]["store"]["properties"]["backend"]["enum"]} == names
     assert left_out == {plugin.title: left_out[plugin.title] for plugin in plugins.installed() if plugin.problem}
-    assert all(issubclass(plugins.find_backend(name).settings, StoreSettings) for name in names - {BACKEND})
+    assert all(issubclass(plugins.find_backend(name).settings, StoreSettings) for name in names - {GROUP})
