@@ -61,10 +61,17 @@ def test_pruning_removes_what_was_used_least_recently(run, cached, options, left
     assert there(cached) == left
 
 
-@pytest.mark.parametrize("options", [[], ["--max-size", "much"], ["--max-age", "30"]], ids=" ".join)
+@pytest.mark.parametrize("options", [["--max-size", "much"], ["--max-age", "30"]], ids=" ".join)
 def test_pruning_needs_a_limit_that_can_be_read(run, cached, options):
     run("cache", "prune", *options, code=2)
     assert len(there(cached)) == 3
+
+
+def test_without_a_limit_pruning_removes_what_was_not_used_for_90_days(run, cached):
+    used = time.time() - 91 * 86400
+    os.utime(cached["forty.bin"], (used, used))
+    run("cache", "prune", "--yes")
+    assert there(cached) == ["today.bin", "ten.bin"]
 
 
 def test_clearing_removes_copies_and_nothing_else(run, cached, tmp_path):

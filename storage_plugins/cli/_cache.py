@@ -38,6 +38,9 @@ def _time_span(context: click.Context, option: click.Parameter, text: str | None
     return None if text is None else timedelta(days=int(found[1]) * _DAYS[found[2]])
 
 
+_UNUSED = timedelta(days=90)
+
+
 @click.group(epilog=example("storage-plugins cache size", "storage-plugins cache prune --max-size 20GB"))
 def cache() -> None:
     """Look after the verified copies on this computer.
@@ -110,17 +113,19 @@ def verify(as_json: bool) -> int:
 @cache.command(epilog=example("storage-plugins cache prune --max-size 20GB --max-age 30d"))
 @click.option("--max-size", metavar="SIZE", callback=_bytes, help="How much may stay, such as 20GB.")
 @click.option("--max-age", metavar="TIME", callback=_time_span, help="Time since last use, such as 30d.")
+@click.option("--yes", is_flag=True, help="Accepted as by clear; there is no question.")
 @json_option
-def prune(max_size: int | None, max_age: timedelta | None, as_json: bool) -> None:
+def prune(max_size: int | None, max_age: timedelta | None, yes: bool, as_json: bool) -> None:
     """Remove the copies that were used least recently.
 
-    Copies that were used within the last day stay, as they may be in use.
+    Without a limit, those that were not used for 90 days. Copies that were used within the last day stay, as they may
+    be in use.
     """
     from .._copies import cache_tools
     from .._copies.cache import Cache
 
     if max_size is None and max_age is None:
-        raise click.UsageError("Give --max-size, --max-age, or both.")
+        max_age = _UNUSED
     _print_removed(cache_tools.prune(Cache.from_environment(), max_size=max_size, max_age=max_age), as_json)
 
 

@@ -112,7 +112,9 @@ def near_names(store: Store, name: str, *, elsewhere: bool = True) -> Iterator[N
 def _nearest(store: Store, name: str) -> list[str]:
     with contextlib.suppress(StorageError):
         names = [*store.identifiers(), *store.file_names()]
-        by_lower = {candidate.lower(): candidate for candidate in names if candidate != name}
+        if name in names:  # it lacks one version alone
+            return []
+        by_lower = {candidate.lower(): candidate for candidate in names}
         return [by_lower[close] for close in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.7)]
     return []
 
