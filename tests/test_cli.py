@@ -227,7 +227,7 @@ def test_near_names_are_suggested(run, several):
             assert "Did you mean Lab2026.rates?" in run(command, "lab2026.rate", code=3).stderr
     assert "Did you mean stimuli.zip?" in run("fetch", "stimulis.zip", code=3).stderr
     assert "Did you mean" not in run("load", "Pereira2018", code=3).stderr
-    assert "Did you mean" not in run("load", "Lab2026.rates", "--sha1", "0" * 40, code=3).stderr  # it is there
+    assert "Did you mean" not in run("load", "Lab2026.rates", "--version-id", "9-0", code=3).stderr  # it is there
 
 
 def test_outside_a_project_errors_say_that_no_storage_yaml_was_found(run, tmp_path):
