@@ -287,6 +287,7 @@ class S3:
         key, secret = moto().owner
         self._credentials = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         self._read: dict[tuple[str, str, str], bytes] = {}
+        self._buckets: list[str] = []
 
     def __enter__(self) -> Self:
         self._proxy = FaultyProxy(moto().url)
@@ -297,9 +298,14 @@ class S3:
     def __exit__(self, *error: Any) -> None:
         self._environment.stop()
         self._proxy.close()
+        for bucket in self._buckets:  # moto holds everything in memory
+            found = self._client.list_object_versions(Bucket=bucket)
+            for each in [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]:
+                self._client.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
 
     def settings(self) -> dict[str, Any]:
         bucket = f"campaign-{next(_NUMBERS)}"
+        self._buckets.append(bucket)
         self._client.create_bucket(Bucket=bucket)
         self._client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         return {"backend": "s3", "bucket": bucket, "endpoint_url": self._proxy.url, "region": "us-east-1"}
