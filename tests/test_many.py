@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -333,15 +334,17 @@ def test_ctrl_c_rolls_back_large_uploads_that_are_on_their_way(tmp_path, proxy, 
     for name in names:
         with Path(name).open("wb") as file:
             file.truncate(150 << 20)
-    sending, parts = threading.Event(), set()
+    sending, interrupted, parts = threading.Event(), threading.Event(), set()
 
-    def notice(method, path):
+    def hold(method, path):
         if "partNumber=3" in path:
             parts.add(path.split("?")[0])
             if len(parts) == 2:
                 sending.set()
+        if "partNumber=1" in path and "large2" in path:  # so that this one is not done before the signal
+            interrupted.wait(60)
 
-    proxy.refuse = notice
+    proxy.refuse = hold
     process = subprocess.Popen(
         [sys.executable, "-m", "storage_plugins", "upload", *names, "--config", config],
         stdout=subprocess.PIPE,
@@ -350,6 +353,8 @@ def test_ctrl_c_rolls_back_large_uploads_that_are_on_their_way(tmp_path, proxy, 
     )
     assert sending.wait(120)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.2)  # until it has arrived
+    interrupted.set()
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
     assert printed.strip().splitlines()[-1] == "Interrupted. Unfinished uploads were rolled back."

@@ -62,10 +62,16 @@ class Parts:
         return f"{key} in store {self.name!r} ({self.host.address})"
 
     def reporting(self, key: str) -> Callable[[int, int | None], None]:
-        """Return what is called with the bytes done of one file. It ends the transfer if that is no longer wanted."""
+        """Return what is called with the bytes done of one file. It ends the transfer if that is no longer wanted.
+
+        It may be called in any thread: backends have threads of their own.
+        """
+        context = contextvars.copy_context()
 
         def report(done: int, size: int | None) -> None:
-            stop_if_asked()
+            stop = context.get(STOP)
+            if stop is not None and stop.is_set():
+                raise Stopped
             if self.progress is not None:
                 self.progress(key, done, size)
 
