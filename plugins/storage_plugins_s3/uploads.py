@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from storage_plugins import Source, StorageError, StoreUnavailable, Version
+from storage_plugins import IntegrityError, Source, StorageError, StoreUnavailable, Version
 
 from . import answers
 from .bucket import Bucket, patiently
@@ -153,6 +153,8 @@ def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: 
             if stop.is_set():
                 pool.shutdown(wait=False, cancel_futures=True)
     if errors:
+        if isinstance(errors[0], IntegrityError):
+            source.verify()  # which says so if the file was changed, and the network is not to blame
         raise errors[0]
     parts = list(zip((each.result() for each in sent), md5s, strict=True))
     if any(etag.strip('"') != md5.hex() for etag, md5 in parts):
