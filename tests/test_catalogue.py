@@ -357,6 +357,7 @@ def test_names_that_differ_in_case_or_are_reserved_have_pages_of_their_own(run):
 # who may see what
 
 
+@pytest.mark.slow
 def test_private_assemblies_are_left_out_named_or_shown_as_asked(open_lab):
     store = open_lab(publish_by="acl", contact="data@lab.example")
     config = store._entry.path

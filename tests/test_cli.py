@@ -55,6 +55,7 @@ def test_other_files_by_command_line(run, yaml_file, tmp_path):
     assert (tmp_path / "copy.csv").read_text() == "a,b\n"
 
 
+@pytest.mark.slow  # the README has it too
 def test_the_demo_works_twice_in_an_empty_home(run_process, home):
     first, second = run_process("demo"), run_process("demo")
     assert "verified, and identical" in first.stdout

@@ -233,6 +233,7 @@ def wrong_outcomes(worker: Worker, source: Path, name: str | None, right: set[st
     return "\n".join(wrong)
 
 
+@pytest.mark.slow
 @watched
 @pytest.mark.parametrize("name", quick("deflated", OURS))
 def test_a_damaged_file_is_refused_or_gives_what_was_stored(worker, ours, name):

@@ -29,7 +29,7 @@ def open_folder():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["local", "s3", "osf"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow), "osf"])
 def audited(request, tmp_path):
     """A store with receipts, and the ways to tamper with it."""
     get = request.getfixturevalue
