@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
-import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .._records import Cached, Pin
 from ..errors import StorageError
 from ..protocol import Receipt
+from .many import run
 
 if TYPE_CHECKING:
     from .store import Store
 
-_log = logging.getLogger(__name__)
 _AT_ONCE = 4
-
-
-class _Stopped(Exception):
-    """The work was told to end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +68,7 @@ class NotPrefetched:
     """
 
     name: str
-    error: StorageError
+    error: Exception
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,34 +102,16 @@ def prefetch(
     wanted: Iterable[tuple[Store, Wanted]], done: Callable[[int, int], None] = lambda done, total: None
 ) -> PrefetchReport:
     """Bring files into the cache, each from its store; ``done`` is called with how many are done, and in all."""
-    tasks = list(dict.fromkeys(wanted))
-    stop, finished = threading.Event(), 0
-    lock = threading.Lock()
-
-    def attempt(task: tuple[Store, Wanted]) -> Prefetched | NotPrefetched:
-        nonlocal finished
-        store, one = task
-        try:
-            cached = _fetched(store, one)
-        except StorageError as error:
-            _log.info("%s: %s", one.name, error.message)
-            return NotPrefetched(name=one.name, error=error)
-        finally:
-            with lock:
-                finished += 1
-                done(finished, len(tasks))
-        return Prefetched(name=one.name, path=cached.path, sha256=cached.digests.sha256, size=cached.digests.size)
-
-    pool = concurrent.futures.ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="prefetch")
-    with _stopping({store for store, _ in tasks}, stop):
-        try:
-            results = list(pool.map(attempt, tasks))
-        finally:  # on ctrl-C, unfinished downloads are dropped
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    tasks, count = list(dict.fromkeys(wanted)), itertools.count(1)
+    report = run(
+        tasks, lambda task: _fetched(*task), at_once=_AT_ONCE, finished=lambda *_: done(next(count), len(tasks))
+    )
     return PrefetchReport(
-        fetched=tuple(one for one in results if isinstance(one, Prefetched)),
-        failed=tuple(one for one in results if isinstance(one, NotPrefetched)),
+        fetched=tuple(
+            Prefetched(name=one.name, path=found.path, sha256=found.digests.sha256, size=found.digests.size)
+            for (_, one), found in report.done.items()
+        ),
+        failed=tuple(NotPrefetched(name=one.name, error=error) for (_, one), error in report.failed.items()),
     )
 
 
@@ -150,27 +125,3 @@ def _fetched(store: Store, wanted: Wanted) -> Cached:
             return store._fetch(wanted.name, wanted.pin)  # a file of another kind
         except StorageError:
             raise error from None
-
-
-@contextlib.contextmanager
-def _stopping(stores: Iterable[Store], stop: threading.Event) -> Iterator[None]:
-    """Let the downloads of stores end when ``stop`` is set."""
-    before = {store: store.progress for store in stores}
-
-    def progress(store: Store) -> Callable[[str, int, int | None], None]:
-        def report(name: str, done: int, size: int | None) -> None:
-            if stop.is_set():
-                raise _Stopped
-            shown = before[store]
-            if shown is not None:
-                shown(name, done, size)
-
-        return report
-
-    for store in before:
-        store.progress = progress(store)
-    try:
-        yield
-    finally:
-        for store, shown in before.items():
-            store.progress = shown

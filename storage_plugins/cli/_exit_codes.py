@@ -27,7 +27,7 @@ _CODES: dict[type[errors.StorageError], int] = {  # the first that fits
 }
 
 
-def exit_code(error: errors.StorageError | type[errors.StorageError]) -> int:
+def exit_code(error: Exception | type[Exception]) -> int:
     """Return the exit code of an error, or of a class of errors."""
     kind = error if isinstance(error, type) else type(error)
     return next((code for known, code in _CODES.items() if issubclass(kind, known)), OTHER)
@@ -35,7 +35,4 @@ def exit_code(error: errors.StorageError | type[errors.StorageError]) -> int:
 
 def exit_code_of_first(report: ManyReport[Any]) -> int:
     """Return the exit code of the first failure of many, 0 if there is none."""
-    errors_met = [*report.failed.values()]
-    if not errors_met:
-        return 0
-    return exit_code(errors_met[0]) if isinstance(errors_met[0], errors.StorageError) else OTHER
+    return next((exit_code(error) for error in report.failed.values()), 0)
