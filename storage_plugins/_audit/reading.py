@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ class Reader:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _report(self, key: str):  # type: ignore[no-untyped-def]
+    def _report(self, key: str) -> Callable[[int, int | None], None]:
         report = self._store.progress
 
         def progress(done: int, size: int | None) -> None:
