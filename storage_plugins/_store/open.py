@@ -195,7 +195,7 @@ def _entry_of(state: dict[str, Any]) -> StoreEntry:
 def open_entry(entry: StoreEntry) -> Store:
     """Open the store of one entry; errors as `open_store`."""
     store = _opened(entry)
-    store.opener = open_entry
+    store._opener = open_entry
     return store
 
 

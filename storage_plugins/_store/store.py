@@ -67,7 +67,7 @@ class Store:
         self.settings = settings
         self._progress: Report | None = None
         self._entry = entry
-        self.opener: Callable[[StoreEntry], Store]  # opens those beside it; given by who opened this one
+        self._opener: Callable[[StoreEntry], Store]  # opens those beside it; given by who opened this one
 
     @property
     def address(self) -> str:
@@ -677,7 +677,7 @@ class Store:
         """
         from .._audit.where import where_among
 
-        return where_among(self.opener, {**self._entry.others, self.name: self._entry}.values(), identifier)
+        return where_among(self._opener, {**self._entry.others, self.name: self._entry}.values(), identifier)
 
     def members(self) -> dict[str, bool]:
         """Return the names of the stores that it consists of, and whether uploads go there; none but for a group."""
@@ -694,7 +694,7 @@ class Store:
         others = self._entry.others
         if store not in others:
             raise ConfigError(f"There is no store {store!r} beside {self.name!r} in {self._entry.origin}")
-        return self.opener(others[store])
+        return self._opener(others[store])
 
     def file_stores(self, what: str) -> list[FileStore]:
         """Return the stores of files that it consists of; ``what`` needs them."""

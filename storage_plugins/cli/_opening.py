@@ -130,7 +130,7 @@ def _elsewhere(store: Store, name: str, error: AssemblyNotFound) -> str | None:
     with contextlib.suppress(StorageError):
         if store.versions(name):  # it lacks one version alone
             return None
-        for answer in where_among(store.opener, others, name, patience=_PATIENCE):
+        for answer in where_among(store._opener, others, name, patience=_PATIENCE):
             if answer.versions:
                 return copy_in(answer.store, store.name, name)
     return None
