@@ -95,6 +95,8 @@ def _in_parts(
         raise not_s3(bucket.address, "an upload without an id")
     try:
         parts = _send_parts(bucket, what, key, source, upload_id)
+        if source.progress:
+            source.progress(0)  # the caller may still end it
     except BaseException:
         with contextlib.suppress(StorageError):  # the first error is the one to report
             _abort(bucket, what, key, upload_id)

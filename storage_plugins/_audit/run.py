@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from .._waiting import each
 from ..errors import AccessDenied, NotSupported, StorageError
 from .compare import Comparison, Finding
 from .expected import Expected, by_other_store, by_receipts
@@ -111,7 +113,7 @@ class Run:
         """Verify, and return what was found."""
         pool = concurrent.futures.ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="verify")
         try:
-            list(pool.map(lambda place: place.look(self.names), self.places))
+            list(each(pool, lambda place: place.look(self.names), self.places))
             self._expect_others(pool)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -126,7 +128,7 @@ class Run:
         if self._show:
             self._show.total = len(tasks)
         try:
-            findings = [finding for found in pool.map(self._compare, tasks) for finding in found]
+            findings = [finding for found in each(pool, self._compare, tasks) for finding in found]
         finally:  # on ctrl-C, what is being read is left
             self._stop.set()
             pool.shutdown(cancel_futures=True)
@@ -155,7 +157,8 @@ class Run:
         for other in self._against:
             with other.explained():
                 keys = other.all_keys("") if self.names is None else _keys_of(other, self.names)
-            for expected in pool.map(lambda key: by_other_store(other, key, full=self._full), dict.fromkeys(keys)):  # noqa: B023
+            expect = functools.partial(by_other_store, other, full=self._full)
+            for expected in each(pool, expect, dict.fromkeys(keys)):
                 for place in self.places:
                     for one in expected:
                         place.expected.setdefault(one.key, []).append(one)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._backend.host import Host
 from .._config.config import GROUP, StoreEntry
 from .._identifiers import check_identifier
+from .._waiting import each
 from ..errors import AccessDenied, NotSupported, StorageError
 from ..protocol import Version
 
@@ -52,7 +53,7 @@ def where_among(
     check_identifier(identifier)
     wanted = [entry for entry in entries if entry.backend != GROUP]
     with concurrent.futures.ThreadPoolExecutor(max(1, len(wanted)), thread_name_prefix="where") as pool:
-        return tuple(pool.map(lambda entry: _asked(opener, entry, identifier, patience), wanted))
+        return tuple(each(pool, lambda entry: _asked(opener, entry, identifier, patience), wanted))
 
 
 def _asked(

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeVar
 
+from .._waiting import is_set
 from ..errors import StoreUnavailable
 from .operations import Content
 
@@ -127,7 +128,7 @@ def within(deadline: Deadline, what: str, call: Callable[[], T]) -> T:
 
     Worker.do(job)
     try:
-        while not done.wait(deadline.left()):
+        while not is_set(done, deadline.left()):
             if not deadline.left():
                 deadline.cancel()
                 raise too_slow(what, deadline)

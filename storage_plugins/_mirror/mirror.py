@@ -20,6 +20,7 @@ from .._store.store import Store
 from .._store.upload import visible_as_asked
 from .._store.withdrawn import keys_with_tombstones
 from .._visible import error_in_words, html_table, visible
+from .._waiting import each
 from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
 from .history import AnotherHistory, HistoryCopy, Stopped
 
@@ -164,7 +165,7 @@ def mirror(
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
-        files += pool.map(work.copy, sorted(keys))
+        files += each(pool, work.copy, sorted(keys))
     finally:  # on ctrl-C, what is on its way is taken back
         work.stop.set()
         pool.shutdown(cancel_futures=True)

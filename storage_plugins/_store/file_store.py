@@ -17,6 +17,7 @@ from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
 from .._records import Cached, Digests, Pin, UploadOptions
+from .._waiting import each
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation, cite
@@ -221,7 +222,7 @@ class FileStore(Store):
                 return sorted(_recorded_name(key, prefix, version) for key, version in described if _is_assembly(key))
             keys = [key for key in self.all_keys(prefix) if _is_assembly(key)]
             with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-                return sorted(pool.map(lambda key: self._identifier(key, prefix), keys))
+                return sorted(each(pool, lambda key: self._identifier(key, prefix), keys))
 
     def _identifier(self, key: str, prefix: str) -> str:
         """Return the identifier recorded with a key; without a record, what its name says."""

@@ -19,6 +19,7 @@ from .._backend.deadline import Worker
 from .._identifiers import assembly_key
 from .._records import Cached, Digesting, Digests
 from .._visible import error_in_words, html_table
+from .._waiting import next_of
 from ..atomic import atomic_file, disk_errors
 from ..errors import AlreadyExists, IdentifierCollision, StorageError, StoreUnavailable
 from ..protocol import Receipt
@@ -141,7 +142,7 @@ class _Crew(Generic[K, T]):
         working = at_once
         try:
             while working:
-                outcome = self._outcomes.get()
+                outcome = next_of(self._outcomes)
                 if outcome is None:
                     working -= 1
                 elif isinstance(outcome, BaseException):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .._waiting import each
 from ..errors import AssemblyNotFound, StorageError
 from ._exit_codes import exit_code
 from ._opening import configured, near_names, not_found, on_store, opened
@@ -99,8 +100,8 @@ def _listed(store: Store, long: bool, assembly_prefix: str | None) -> _Listing:
         return _Listing(dict.fromkeys(identifiers), dict.fromkeys(files))
     prefix = store.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        of_identifiers = pool.map(lambda name: store.versions(name, assembly_prefix=prefix), identifiers)
-        of_files = pool.map(lambda name: _versions_of_file(store, name), files)
+        of_identifiers = each(pool, lambda name: store.versions(name, assembly_prefix=prefix), identifiers)
+        of_files = each(pool, lambda name: _versions_of_file(store, name), files)
         return _Listing(dict(zip(identifiers, of_identifiers, strict=True)), dict(zip(files, of_files, strict=True)))
 
 
