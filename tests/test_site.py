@@ -3,7 +3,9 @@
 import doctest
 import importlib
 import inspect
+import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -133,15 +135,20 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Page]:
     """The pages of the built site, by path."""
+    folder = built("html", tmp_path_factory.mktemp("site"))
+    return {path: Page(path) for path in folder.rglob("*.html")}
+
+
+def built(kind: str, folder: Path) -> Path:
+    """Let Sphinx write into a folder, without a warning."""
     if not (DOCS / "conf.py").exists():
         pytest.skip("no checkout around the tests")
     for package in ("sphinx", "furo", "myst_parser"):
         pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", folder / "trees"]
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", kind, "-d", folder / "trees"]
     done = subprocess.run([*build, DOCS, folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {path: Page(path) for path in folder.rglob("*.html")}
+    return folder
 
 
 def outside(link: str) -> bool:
@@ -198,3 +205,34 @@ def test_the_built_reference_has_every_public_name_and_every_option_of_every_com
                 assert all(flag in text for flag in parameter.opts), (words, parameter.opts)
 
     check(cli, "storage-plugins")
+
+
+@pytest.mark.slow
+def test_the_manual_page_has_every_command_with_its_options_and_every_exit_code(tmp_path):
+    page = built("man", tmp_path) / "storage-plugins.1"
+    source = page.read_text("utf-8")
+    sections = re.findall(r"^\.SH (.*)$", source, re.M)
+    assert sections == ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS", "ENVIRONMENT"]
+    described = dict(re.findall(r"^\.SS (.*)\n((?:(?!\.S[SH] ).*\n)*)", source.replace("\\fP", "").replace("\\-", "-"), re.M))
+
+    def check(command: click.Command, words: str) -> None:
+        if isinstance(command, click.Group):
+            for name, one in command.commands.items():
+                check(one, f"{words} {name}")
+            return
+        text = described[f"\\fB{words}"]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert all(flag in text for flag in parameter.opts), (words, parameter.opts)
+
+    check(cli, "storage-plugins")
+    if shutil.which("man"):
+        shown = subprocess.run(
+            ["man", "--warnings", "-l", page],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MAN_KEEP_FORMATTING": ""},
+        )
+        assert (shown.returncode, shown.stderr) == (0, "")
+        for code in ("3      not found", "storage-plugins mirror", "--max-size SIZE", "STORAGE_PLUGINS_OFFLINE"):
+            assert code in shown.stdout
