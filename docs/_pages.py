@@ -77,7 +77,8 @@ def manual() -> Iterator[str]:
     yield "## Commands\n"
     for line in commands(as_list=True):
         yield re.sub("^## ", "### ", line)
-    codes = (ROOT / "docs" / "command-line.md").read_text("utf-8").partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    text = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    codes = text.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
     yield "## Exit status\n"
     yield from _list(re.findall(r"^\| (\d.*?) \| (.*?) \|$", codes, re.M))
     yield "## Environment\n"

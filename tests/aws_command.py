@@ -1,4 +1,4 @@
-"""``aws s3api`` and ``aws s3 mb``, as the documents use them: the same requests, without the AWS tools of a hundred megabytes."""
+"""``aws s3api`` and ``aws s3 mb``, as far as the documents use them: the same requests, without the AWS tools."""
 
 import json
 import sys

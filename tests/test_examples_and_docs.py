@@ -205,7 +205,9 @@ def anchors(document: Path) -> set[str]:
 @needs_checkout
 @pytest.mark.parametrize("document", ALL, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_every_link_between_documents_leads_somewhere(document):
-    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text("utf-8"))
+    text = document.read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
+    links += re.findall(r'(?:href|src)="(?!https?:)([^"#]*)#?([^"]*)"', text)
     for path, anchor in links:
         target = (document.parent / path).resolve() if path else document
         if not (PROJECT / "CONTRIBUTING.md").exists() and not target.is_relative_to(PROJECT / "docs"):

@@ -213,7 +213,8 @@ def test_the_manual_page_has_every_command_with_its_options_and_every_exit_code(
     source = page.read_text("utf-8")
     sections = re.findall(r"^\.SH (.*)$", source, re.M)
     assert sections == ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS", "ENVIRONMENT"]
-    described = dict(re.findall(r"^\.SS (.*)\n((?:(?!\.S[SH] ).*\n)*)", source.replace("\\fP", "").replace("\\-", "-"), re.M))
+    plain = source.replace("\\fP", "").replace("\\-", "-")
+    described = dict(re.findall(r"^\.SS (.*)\n((?:(?!\.S[SH] ).*\n)*)", plain, re.M))
 
     def check(command: click.Command, words: str) -> None:
         if isinstance(command, click.Group):
