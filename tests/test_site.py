@@ -12,6 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import axe
+import chromium
 import click
 import pytest
 from pages import FLAGS
@@ -185,6 +187,18 @@ def test_what_scrolls_can_be_reached_by_the_keyboard_and_what_is_beside_the_text
         assert re.findall(r"<aside (?![^>]*aria-label)[^>]*>", text) == [], path.name
         assert '<th class="head"><p></p></th>' not in text, path.name
         assert 'docutils container">' not in text, path.name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium here: install chromium")
+def test_axe_finds_nothing_wrong_on_a_page_of_each_kind_and_their_scripts_say_nothing(site):
+    kinds = ("index", "first-assembly", "publish-and-cite", "command-line", "commands", "store", "search", "genindex")
+    pages = [path for path in site if path.stem in kinds]
+    assert len(pages) >= len(kinds)
+    with chromium.tab() as tab:
+        assert [one for page in pages for one in axe.violations(tab, page)] == []
+        assert tab.complaints == []
+        assert [address for address in tab.requested if not address.startswith(("file:", "data:"))] == []
 
 
 @pytest.mark.slow
