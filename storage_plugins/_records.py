@@ -166,7 +166,7 @@ class Pin:
             if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
                 raise InvalidPin(
                     f"{field} must be {length} hexadecimal digits, got {value!r}",
-                    hint="Copy it from the upload's receipt.",
+                    hint="Copy all of it from the receipt. `storage-plugins versions NAME` shows it, too.",
                 )
             object.__setattr__(self, field, value.lower())
 

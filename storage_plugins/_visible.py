@@ -71,6 +71,12 @@ def error_in_words(error: Exception) -> str:
     return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
 
 
+def on_one_line(message: str) -> str:
+    """Return an error's message and hint, which have lines of their own, as sentences on one line."""
+    *first, last = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    return " ".join([*(line if line.endswith((".", ":", "?")) else f"{line}." for line in first), last])
+
+
 def _cell(value: object) -> str:
     return html.escape(visible(str(value))).replace("\n", "<br>")
 

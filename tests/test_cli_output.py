@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import storage_plugins
+from storage_plugins._visible import on_one_line
 from storage_plugins.cli import cli
 from storage_plugins.cli._exit_codes import OTHER
 from storage_plugins.cli._main import run as run_command
@@ -29,6 +30,12 @@ def test_text_from_outside_cannot_control_the_terminal():
     assert shown == (r"a\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b2J\r\u202e\u2066\u061c\x7f\x00b\udc80")
     assert visible("é…你好\tx\ny") == "é…你好\tx\ny"
     assert visible("x\ny", one_line=True) == r"x\ny"
+
+
+def test_an_error_on_one_line_is_sentences():
+    assert on_one_line("store 'b' is gone\n  Check bucket:\n  or ask") == "store 'b' is gone. Check bucket: or ask"
+    assert on_one_line("One line") == "One line"
+    assert on_one_line("") == ""
 
 
 def harmless(text):
