@@ -170,6 +170,49 @@ def test_a_redirect_stays_with_https_and_follows_nothing_else(served, proxy):
     assert proxy.requests == []
 
 
+def read(url: str, **wanted):
+    """Read a link; return the bytes and what came with them."""
+    with linked(url).read("f", **wanted) as content:
+        return b"".join(content.blocks), content
+
+
+def test_any_part_of_a_linked_file_can_be_read(link, new_cache):
+    data, content = read(link.partition("#")[0])
+    for start, stop in [(0, 1), (5, 10), (7, None), (0, len(data))]:
+        got, part = read(link.partition("#")[0], start=start, stop=stop)
+        assert got == data[start:stop]
+        assert (part.version.size, part.version.etag, part.whole) == (len(data), content.version.etag, False)
+    assert content.version.etag
+    assert content.private
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 4), (3, None), (3, 5), (9, 10)])
+def test_a_part_of_a_file_from_a_server_that_ignores_ranges_is_the_right_one(served, start, stop):
+    url, answers = served
+    answers["/f"] = Answer(200, {}, b"0123456789")
+    got, content = read(f"{url}/f", start=start, stop=stop)
+    assert got == b"0123456789"[start:stop]
+    assert (content.version.size, content.whole) == (10, True)
+
+
+def test_another_range_or_file_than_was_asked_for_is_an_error(served):
+    url, answers = served
+    answers["/f"] = Answer(206, {"Content-Range": "bytes 3-9/10", "ETag": '"now"'}, b"3456789")
+    with pytest.raises(StoreUnavailable, match="asked for bytes from 2"):
+        read(f"{url}/f", start=2)
+    assert read(f"{url}/f", start=3, if_match='"now"')[0] == b"3456789"
+    with pytest.raises(IntegrityError, match="was replaced"):
+        read(f"{url}/f", start=3, if_match='"before"')
+
+
+def test_a_server_that_asks_for_a_pause_is_heard(served):
+    url, answers = served
+    answers["/f"] = Answer(429, {"Retry-After": "7"}, b"")
+    with pytest.raises(storage_plugins.RateLimited) as caught:
+        read(f"{url}/f")
+    assert caught.value.retry_after == 7
+
+
 @pytest.mark.parametrize("status", [202, 204])
 def test_an_answer_that_is_no_file_is_an_error(served, status):
     url, answers = served

@@ -162,6 +162,7 @@ class FsspecFiles(FileOperations):
                 host.discard(plain)
                 return
             host.discard(path.rpartition("/")[0])
+            host.remove_empty(_path(host, _VERSIONS, key))
             info = host.info(plain)
             if info is not None and int(info["size"]) == version.size and _sha256(host, plain, info) == version.sha256:
                 host.discard(plain)

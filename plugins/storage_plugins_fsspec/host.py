@@ -132,6 +132,9 @@ class Host:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(path, recursive=True)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder if it is empty, on hosts with `renames`: elsewhere an empty folder is not listed."""
+
     def rename(self, folder: str, target: str) -> bool:
         """Rename a folder, on hosts with `renames`; False if ``target`` is taken."""
         raise NotImplementedError
