@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from .errors import StorageError
-
 _HARMLESS = "\n\t"
 _JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and emoji are written
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -64,11 +62,6 @@ def size_in_words(size: int | None) -> str | None:
 def date_in_words(date: datetime | None) -> str | None:
     """Return a date to the minute."""
     return None if date is None else f"{date:%Y-%m-%d %H:%M %Z}"
-
-
-def error_in_words(error: Exception) -> str:
-    """Return an error's message; of one that is not this package's, also its kind."""
-    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
 
 
 def on_one_line(message: str) -> str:

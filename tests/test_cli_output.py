@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_an_error_on_one_line_is_sentences():
 
 def harmless(text):
     return not set(text) & set(ESCAPES.replace("[", "").translate(dict.fromkeys(map(ord, "52cZXvpbA;=]J"))))
+
+
+def test_an_error_that_python_prints_is_harmless_too():
+    error = storage_plugins.AssemblyNotFound(f"There is no a{ESCAPES}", hint=f"Look into b{ESCAPES}.\x1b[m")
+    assert harmless(str(error))
+    assert harmless("".join(traceback.format_exception(error)))
+    assert ESCAPES in error.message
 
 
 def test_whatever_is_printed_is_harmless(run, several):

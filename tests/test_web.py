@@ -1,6 +1,7 @@
 """Links: one file behind a web address, loaded and verified."""
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import pickle
@@ -247,3 +248,27 @@ def test_a_link_without_a_hash_warns_that_nothing_was_verified(link, new_cache, 
     storage_plugins.load(link.partition("#")[0])
     assert "was not verified" in caplog.text
     assert "X-Amz" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("storage"))
+
+
+@pytest.mark.parametrize("header", ["content-length", "content-range", "retry-after"])
+def test_a_number_of_thousands_of_digits_is_a_typed_error_or_passed_over(link, proxy, new_cache, monkeypatch, header):
+    new_cache()
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    def spoil(method: str, path: str, answer: Answer) -> None:
+        answer.status = {"content-range": 206, "retry-after": 429}.get(header, 200)
+        answer.headers[header] = "bytes 0-1/" * (header == "content-range") + "9" * 5000
+
+    proxy.spoil = spoil
+    proxy.send = with_headers_as_they_are
+    with contextlib.suppress(StorageError):
+        storage_plugins.load(link.partition("#")[0])
+
+
+def with_headers_as_they_are(handler: http.server.BaseHTTPRequestHandler, answer: Answer, sent: bytes) -> None:
+    handler.send_response_only(answer.status)
+    for name, value in answer.headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(sent)
+    handler.close_connection = True
