@@ -112,8 +112,8 @@ def test_processes_that_upload_one_name_get_receipts_that_load(machines, osf, pr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_eight_processes_upload_ten_names_each(machines, osf, project, open_osf, tmp_path, window, seed):
     osf.host.window = window
     tally = race(machines, osf, project, open_osf, tmp_path, different_names(8, 10), "brain", seed)
@@ -121,16 +121,16 @@ def test_eight_processes_upload_ten_names_each(machines, osf, project, open_osf,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_eight_processes_upload_ten_versions_each_of_one_name(machines, osf, project, open_osf, tmp_path, window, seed):
     osf.host.window = window
     race(machines, osf, project, open_osf, tmp_path, one_name(8, 10), "", seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_mirror_of_forty_files_with_three_versions(osf, project, open_osf, tmp_path, window, seed):
     source = storage_plugins.open_store(config={"stores": {"lab": {"backend": "local", "root": str(tmp_path / "lab")}}})
     for number in range(40):
@@ -139,6 +139,7 @@ def test_a_mirror_of_forty_files_with_three_versions(osf, project, open_osf, tmp
     osf.host.window = window
     assert storage_plugins.mirror(source, open_osf(folder="brain")).complete
     osf.host.window = 0.0
+    print(f"\n{Tally(120, 0, len(osf.host.twins), len(osf.host.collisions), 0)}")
     assert osf.host.twins == osf.host.collisions == []
     cold = open_osf(folder="brain")
     assert cold.identifiers() == source.identifiers()
