@@ -1,10 +1,14 @@
-"""Time, size and memory of an assembly on its way to a netCDF file and back: ours, BrainIO, xarray and .npy in one run.
+"""Time, size and memory of an assembly on its way to a file and back: ours and its peers in one run.
 
-    python benchmarks/codec.py [--scale 0.01] [--only fmri,spikes] [--peers brainio,xarray] [--rounds 3] [--check]
+    python benchmarks/codec.py [--scale 0.01] [--only fmri,spikes] [--peers brainio,zarr] [--rounds 3] [--check]
+
+Peers: BrainIO's code, xarray with netCDF4 ("xarray") and with h5netcdf, Zarr, and .npy. Those not installed are left
+out.
 
 Five made-up assemblies of the sizes labs have, each coordinate a level of its dimension's MultiIndex. A write ends with
 fsync; ours and BrainIO's hash as well, as they do for users. A load ends with data and indexes in memory; .npy has the
-data alone, a floor. "neuroid" is the time to open the file and have one neuroid's values, read lazily; an assembly of
+data alone, a floor. "warm" is a user's load from a store of a file that was verified before; the peers verify nothing
+and just load again. "neuroid" is the time to open the file and have one neuroid's values, read lazily; an assembly of
 one dimension has no column to read. Each measurement is a process of its own in which the peer has written and read a
 small assembly before, so imports do not count; files come from the page cache. Memory is the peak beyond what the
 process held before, the assembly to be written included. The peers take turns, another one first in each round.
@@ -27,6 +31,7 @@ import math
 import os
 import pickle
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,7 +47,7 @@ import xarray as xr
 Array = np.ndarray[Any, np.dtype[Any]]
 COLUMN = 3  # the one neuroid
 SLOW = 60.0  # seconds; a write that takes longer is repeated --slow-rounds times only
-LEAST = (0, 0, 0, 0, 1, 1)  # ratios of less than one MiB of memory say nothing
+LEAST = (0, 0, 0, 0, 0, 1, 1)  # ratios of less than one MiB of memory say nothing
 
 
 def extent(full: int, scale: float, dims: int = 2) -> int:
@@ -177,16 +182,27 @@ class Peer(NamedTuple):
     write: Callable[[xr.DataArray, Path], object]
     load: Callable[[Path, str], Any]
     neuroid: Callable[[Path, str], Any]
+    prepare_warm: Callable[[Path, str], Callable[[], Any]] | None = None
 
 
 def ours() -> Peer:
     """Measure with digest, flush and rename included."""
+    import storage_plugins
     from storage_plugins import codec
+
+    def prepare_warm(path: Path, case: str) -> Callable[[], Any]:
+        root = path.parent / "stores" / path.name
+        os.environ["STORAGE_PLUGINS_CACHE"] = str(path.parent / "cache")
+        store = storage_plugins.open_store(config={"stores": {"a": {"backend": "local", "root": str(root)}}})
+        pin = store.upload(path, "X").sha256
+        store.load("X", sha256=pin)
+        return lambda: store.load("X", sha256=pin).load()
 
     return Peer(
         lambda assembly, path: codec.encode(assembly, path, identifier="X", extras={}, drop_attrs=()),
         lambda path, case: codec.decode(path).load(),
         lambda path, case: codec.decode(path, chunks={})[:, COLUMN].values,
+        prepare_warm,
     )
 
 
@@ -205,24 +221,44 @@ def brainio() -> Peer:
     )
 
 
-def plain_xarray() -> Peer:
-    """Write as one does by hand: indexes undone, zlib at its usual level, indexes set again."""
-
-    def write(assembly: xr.DataArray, path: Path) -> None:
-        dataset = assembly.reset_index(list(assembly.dims)).to_dataset(name="data")
-        dataset.to_netcdf(path, encoding={"data": {"zlib": True, "complevel": 4}})
+def _by_hand(write: Callable[[xr.Dataset, Path], object], open_: Callable[..., xr.Dataset]) -> Peer:
+    """Do as people do by hand: indexes undone before writing, and set again."""
 
     def load(path: Path, case: str) -> Any:
-        with xr.open_dataarray(path) as file:
-            loaded = file.load()
+        with open_(path) as file:
+            loaded = file["data"].load()
         levels = {dim: [name for name, one in loaded.coords.items() if dim in one.dims] for dim in loaded.dims}
         return loaded.set_index(levels)
 
     def neuroid(path: Path, case: str) -> Any:
-        with xr.open_dataarray(path, chunks={}) as file:
-            return file[:, COLUMN].values
+        with open_(path, chunks={}) as file:
+            return file["data"][:, COLUMN].values
 
-    return Peer(write, load, neuroid)
+    def undone(assembly: xr.DataArray) -> xr.Dataset:
+        return assembly.reset_index(list(assembly.dims)).to_dataset(name="data")
+
+    return Peer(lambda assembly, path: write(undone(assembly), path), load, neuroid)
+
+
+def plain_xarray(engine: str = "netcdf4") -> Peer:
+    """Write netCDF, with zlib at its usual level."""
+    encoding = {"data": {"zlib": True, "complevel": 4}}
+    return _by_hand(
+        lambda dataset, path: dataset.to_netcdf(path, engine=engine, encoding=encoding),
+        functools.partial(xr.open_dataset, engine=engine),
+    )
+
+
+def h5netcdf() -> Peer:
+    """Write the same by way of h5py."""
+    return plain_xarray("h5netcdf")
+
+
+def zarr() -> Peer:
+    """Write a folder in Zarr's newest format, compressed as it is by default."""
+    return _by_hand(
+        lambda dataset, path: dataset.to_zarr(path, mode="w"), functools.partial(xr.open_dataset, engine="zarr")
+    )
 
 
 def npy() -> Peer:
@@ -239,8 +275,16 @@ def npy() -> Peer:
     )
 
 
-PEERS = {"storage_plugins": ours, "brainio": brainio, "xarray": plain_xarray, "npy": npy}
-PACKAGES = {"storage_plugins": "storage_plugins", "brainio": "brainscore_core", "xarray": "netCDF4", "npy": "numpy"}
+PEERS = {
+    "storage_plugins": ours,
+    "brainio": brainio,
+    "xarray": plain_xarray,
+    "h5netcdf": h5netcdf,
+    "zarr": zarr,
+    "npy": npy,
+}
+PACKAGES = {name: name for name in PEERS} | {"brainio": "brainscore_core", "xarray": "netCDF4", "npy": "numpy"}
+ACTIONS = ("write", "load", "warm", "neuroid")
 
 
 def peak(*, reset: bool = False) -> float:
@@ -260,21 +304,35 @@ def peak(*, reset: bool = False) -> float:
 def write(peer: Peer, assembly: xr.DataArray, path: Path) -> None:
     """Write, and see it onto the disk."""
     peer.write(assembly, path)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    for each in files(path):
+        with each.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def files(path: Path) -> list[Path]:
+    """Return the files of an assembly: one, or those of a folder."""
+    return [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+
+
+def remove(path: Path) -> None:
+    """Remove an assembly, if it is there."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def measure(case: str, name: str, action: str, folder: Path) -> list[float]:
     """Do one measurement in this process; return seconds and extra mebibytes."""
     peer, path, small = PEERS[name](), folder / f"{case}.{name}", folder / f"small.{name}"
-    small.unlink(missing_ok=True)
+    remove(small)
     write(peer, ASSEMBLIES[case](0), small)
     work: Callable[[], Any]
     if action == "write":
-        path.unlink(missing_ok=True)
+        remove(path)
         work = functools.partial(write, peer, pickle.loads((folder / f"{case}.pickle").read_bytes()), path)
+    elif action == "warm" and peer.prepare_warm:
+        peer.prepare_warm(small, case)()
+        work = peer.prepare_warm(path, case)
     else:
-        read = peer.load if action == "load" else peer.neuroid
+        read = peer.neuroid if action == "neuroid" else peer.load
         read(small, case)
         work = functools.partial(read, path, case)
     before = peak(reset=True)
@@ -300,7 +358,7 @@ def run(case: str, name: str, action: str, folder: Path) -> list[float] | str:
         result: list[float] = json.loads(done.stdout.splitlines()[-1])
         return result
     if action == "write":
-        (folder / f"{case}.{name}").unlink(missing_ok=True)
+        remove(folder / f"{case}.{name}")
     return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
@@ -310,7 +368,7 @@ def compare(case: str, peers: list[str], folder: Path, options: argparse.Namespa
     with (folder / f"{case}.pickle").open("wb") as file:
         pickle.dump(assembly, file, protocol=5)
         os.fsync(file.fileno())  # or the writes that are measured wait for it
-    actions = ("write", "load", "neuroid") if assembly.ndim > 1 else ("write", "load")
+    actions = ACTIONS if assembly.ndim > 1 else ACTIONS[:-1]
     del assembly
     got: dict[tuple[str, str], list[list[float]]] = collections.defaultdict(list)
     remarks: dict[tuple[str, str], str] = {}
@@ -328,13 +386,17 @@ def compare(case: str, peers: list[str], folder: Path, options: argparse.Namespa
                     runs.append(result)
     figures: dict[str, list[float]] = {}
     for peer in peers * bool(options.rounds):
-        path, taken = folder / f"{case}.{peer}", [got[peer, action] for action in ("write", "load", "neuroid")]
+        path, taken = folder / f"{case}.{peer}", [got[peer, action] for action in ACTIONS]
         seconds, extra = (
             [statistics.median(x[i] for x in runs) if runs else math.nan for runs in taken] for i in (0, 1)
         )
-        figures[peer] = [*seconds, path.stat().st_size / 1e6 if path.exists() else math.nan, *extra[:2]]
+        figures[peer] = [
+            *seconds,
+            sum(each.stat().st_size for each in files(path)) / 1e6 if path.exists() else math.nan,
+            *extra[:2],
+        ]
         show(case, peer, figures[peer])
-    for one, other in (("brainio", "storage_plugins"), ("storage_plugins", "npy")):
+    for one, other in (("brainio", "storage_plugins"), ("zarr", "storage_plugins"), ("storage_plugins", "npy")):
         if one in figures and other in figures:
             pairs = zip(figures[one], figures[other], LEAST, strict=True)
             ratios = [a / b if b > least else math.nan for a, b, least in pairs]
@@ -383,8 +445,8 @@ def main() -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
     print(f"Python {platform.python_version()}, {versions}; medians of {options.rounds}, scale {options.scale:g};")
     print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f} before the start\n")
-    print("| | | write s | load s | neuroid s | MB | write MiB | load MiB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| | | write s | load s | warm s | neuroid s | MB | write MiB | load MiB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case in cases:
         with tempfile.TemporaryDirectory() as at:
             remarks += compare(case, peers, Path(at), options)

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import threading
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -94,7 +94,7 @@ def _in_parts(
     if not upload_id:
         raise not_s3(bucket.address, "an upload without an id")
     try:
-        parts = _send_parts(bucket, what, key, source, upload_id)
+        parts = _Sending(bucket, what, key, source, upload_id).all()
         if source.progress:
             source.progress(0)  # the caller may still end it
     except BaseException:
@@ -104,64 +104,74 @@ def _in_parts(
     return _complete(bucket, what, key, source, upload_id, parts, condition)
 
 
-def _send_parts(bucket: Bucket, what: str, key: str, source: Source, upload_id: str) -> list[tuple[str, bytes]]:
-    """Send all parts, several at a time; return of each its ETag and its MD5. No part is in memory as a whole."""
-    size = part_size(source.size)
-    stop, lock = threading.Event(), threading.Lock()
-    errors: list[BaseException] = []  # the first is the one to report
+class _Sending:
+    """The parts of one upload, several sent at a time; the first that fails ends the others.
 
-    def part(number: int, md5: bytes) -> str:
-        body = Part(source, number * size, min(size, source.size - number * size))
-        report = _Reporter(source, lock)
+    No part is in memory as a whole.
+    """
+
+    def __init__(self, bucket: Bucket, what: str, key: str, source: Source, upload_id: str) -> None:
+        self._bucket, self._what, self._key, self._source, self._id = bucket, what, key, source, upload_id
+        self._size = part_size(source.size)
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._errors: list[BaseException] = []  # the first is the one to report
+
+    def all(self) -> list[tuple[str, bytes]]:
+        """Send all parts; return of each its ETag and its MD5."""
+        md5s = self._source.md5s(self._size)
+        with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+            sent = [pool.submit(self._part, number, md5) for number, md5 in enumerate(md5s)]
+            try:
+                concurrent.futures.wait(sent, return_when=concurrent.futures.FIRST_EXCEPTION)
+            except BaseException:
+                self._stop.set()
+                raise
+            finally:
+                if self._stop.is_set():
+                    pool.shutdown(wait=False, cancel_futures=True)
+        if self._errors:
+            if isinstance(self._errors[0], IntegrityError):
+                self._source.verify()  # which says so if the file was changed, and the network is not to blame
+            raise self._errors[0]
+        parts = list(zip((each.result() for each in sent), md5s, strict=True))
+        if any(etag.strip('"') != md5.hex() for etag, md5 in parts):
+            self._source.verify()  # the file was changed, or this server's ETags are no MD5s
+        return parts
+
+    def _part(self, number: int, md5: bytes) -> str:
+        """Send one part, and return its ETag."""
+        body = Part(self._source, number * self._size, min(self._size, self._source.size - number * self._size))
+        report = _Reporter(self._source, self._lock)
 
         def going(sent: int) -> None:
-            if stop.is_set():
-                raise StoreUnavailable(f"The upload of {what} to {bucket.address} was cancelled")
+            if self._stop.is_set():
+                raise StoreUnavailable(f"The upload of {self._what} to {self._bucket.address} was cancelled")
             report(sent)
-
-        def send() -> Reply:
-            reply = bucket.ask(
-                what,
-                "PUT",
-                key,
-                query={"partNumber": str(number + 1), "uploadId": upload_id},
-                headers={"Content-MD5": _base64(md5)},
-                body=body,
-                before_piece=going,
-            )
-            if not reply.headers.get("etag"):
-                raise not_s3(bucket.address, "a part was answered without an ETag")
-            return reply
 
         try:
             going(0)
-            reply = patiently(send, again=lambda: not stop.is_set())
+            etag = patiently(lambda: self._request(number, md5, body, going), again=lambda: not self._stop.is_set())
             going(len(body))
         except BaseException as error:
-            errors.append(error)
-            stop.set()
+            self._errors.append(error)
+            self._stop.set()
             raise
-        return reply.headers["etag"]
+        return etag
 
-    md5s = source.md5s(size)
-    with concurrent.futures.ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
-        sent = [pool.submit(part, number, md5) for number, md5 in enumerate(md5s)]
-        try:
-            concurrent.futures.wait(sent, return_when=concurrent.futures.FIRST_EXCEPTION)
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            if stop.is_set():
-                pool.shutdown(wait=False, cancel_futures=True)
-    if errors:
-        if isinstance(errors[0], IntegrityError):
-            source.verify()  # which says so if the file was changed, and the network is not to blame
-        raise errors[0]
-    parts = list(zip((each.result() for each in sent), md5s, strict=True))
-    if any(etag.strip('"') != md5.hex() for etag, md5 in parts):
-        source.verify()  # the file was changed, or this server's ETags are no MD5s
-    return parts
+    def _request(self, number: int, md5: bytes, body: Part, going: Callable[[int], None]) -> str:
+        reply = self._bucket.ask(
+            self._what,
+            "PUT",
+            self._key,
+            query={"partNumber": str(number + 1), "uploadId": self._id},
+            headers={"Content-MD5": _base64(md5)},
+            body=body,
+            before_piece=going,
+        )
+        etag = reply.headers.get("etag")
+        if not etag:
+            raise not_s3(self._bucket.address, "a part was answered without an ETag")
+        return etag
 
 
 def _complete(

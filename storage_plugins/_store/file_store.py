@@ -30,6 +30,7 @@ from .replaced import FOLDER, replaced_versions
 from .show import anyone_can_read
 from .store import Store
 from .upload import upload_assembly, upload_file
+from .withdrawn import refuse_withdrawn
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -268,7 +269,7 @@ class FileStore(Store):
 
         keys = self.keys_of(name, pin.assembly_prefix)
         for key in keys:
-            Loader(self.parts).refuse_withdrawn(key, pin, name)  # nobody can load it
+            refuse_withdrawn(self.parts, key, pin, name)  # nobody can load it
             for receipt in self.receipts.of(key):
                 if receipt.address == self.address and receipt.identifier in (name, key) and fits(receipt):
                     return receipt

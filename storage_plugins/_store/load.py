@@ -11,10 +11,9 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 
-from .._backend.host import Host
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
-from .._records import Cached, Digests, Pin, Withdrawal
+from .._records import Cached, Digests, Pin
 from ..atomic import disk_errors
 from ..errors import (
     AccessDenied,
@@ -30,12 +29,11 @@ from ..errors import (
 from ..protocol import Receipt, Version
 from .parts import Parts
 from .replaced import replaced_key, replaced_versions
-from .withdrawn import meant, refuse, withdrawn_from
+from .stale import describe, warn_if_stale
+from .withdrawn import meant, refuse, refuse_withdrawn, visible_withdrawals
 
 _log = logging.getLogger(__name__)
 _MOST_DOWNLOADS = 8  # of versions nobody described, in search of one hash
-_PATIENCE = 5.0  # seconds for a question that a load does not depend on
-_ASKED: set[tuple[str, str]] = set()  # addresses and keys
 _NOTHING = Pin()
 Place = tuple[str, str | None]  # key and version id
 
@@ -74,7 +72,7 @@ class Loader:
         Raises:
             AssemblyWithdrawn, AssemblyNotFound, AccessDenied, IntegrityError, InvalidPin, StoreUnavailable
         """
-        self.refuse_withdrawn(key, pin, identifier)
+        refuse_withdrawn(self._parts, key, pin, identifier)
         try:
             if pin.by_hash:
                 return self._by_hash(key, pin)
@@ -86,7 +84,7 @@ class Loader:
         except AssemblyWithdrawn:
             raise
         except AssemblyNotFound:
-            withdrawn = meant(self._withdrawals(key), pin)
+            withdrawn = meant(visible_withdrawals(self._parts, key), pin)
             if withdrawn is not None:
                 raise refuse(self._cache, withdrawn) from None
             raise
@@ -100,39 +98,6 @@ class Loader:
         self._check_id(key, version_id, version)
         self._check_record(key, found, self._described(key, found, version))
         return found
-
-    # withdrawn versions
-
-    def refuse_withdrawn(self, key: str, pin: Pin, identifier: str | None) -> None:
-        """Refuse what was withdrawn by the receipts. Nothing is asked.
-
-        Raises:
-            AssemblyWithdrawn: ``pin`` means a version that was withdrawn.
-        """
-        withdrawals = self._receipts.withdrawn(key)
-        if not withdrawals or pin.newest or (pin.version_id == "null" and not pin.by_hash):
-            return
-        if pin.names_version:
-            withdrawn = meant(withdrawals, pin)
-            receipts = self._receipts.of(key) if withdrawn is not None and not pin.by_hash else []
-            if withdrawn is None or any(
-                receipt.version_id == pin.version_id and receipt.sha256 != withdrawn.sha256 for receipt in receipts
-            ):
-                return
-            raise refuse(self._cache, withdrawn)
-        of_hash = {withdrawal.sha256: withdrawal for withdrawal in withdrawals}
-        receipts = [one for one in self._receipts.latest(key, identifier) if isinstance(one, Receipt)]
-        if receipts and receipts[0].sha256 in of_hash:
-            older = next((receipt.version_id for receipt in receipts if receipt.sha256 not in of_hash), None)
-            raise refuse(self._cache, of_hash[receipts[0].sha256], older)
-
-    def _withdrawals(self, key: str) -> list[Withdrawal]:
-        """Return what the store says of versions that were withdrawn; nothing where it cannot be asked."""
-        try:
-            return withdrawn_from(self._host, key)
-        except StorageError as error:
-            _log.info("What was withdrawn of %s cannot be seen (%s)", self._parts.named(key), error.message)
-            return []
 
     # with a hash
 
@@ -182,12 +147,8 @@ class Loader:
         if pin.version_id:
             yield key, pin.version_id
         sha256 = pin.sha256 or next((entry.sha256 for entry in known if entry.sha256), None)
-        try:
-            versions = self._host.versions(key)
-        except (StoreUnavailable, PluginError):
-            raise
-        except StorageError as error:
-            _log.info("The versions of %s cannot be listed (%s)", self._parts.named(key), error)
+        versions = self._listed(key)
+        if versions is None:
             yield key, None  # its newest version can perhaps be read all the same
             if sha256 is not None:
                 yield from self._replaced(key, pin, sha256)
@@ -207,7 +168,7 @@ class Loader:
         self, key: str, pin: Pin, described: Sequence[Version], matching: Sequence[Version]
     ) -> Iterator[Version]:
         """Yield versions whose records would have to be wrong, unless what is wanted was withdrawn."""
-        withdrawn = meant(self._withdrawals(key), pin) if len(described) > len(matching) else None
+        withdrawn = meant(visible_withdrawals(self._parts, key), pin) if len(described) > len(matching) else None
         if withdrawn is not None:
             raise refuse(self._cache, withdrawn)
         yield from (version for version in described if version not in matching)
@@ -301,8 +262,8 @@ class Loader:
                     if here:
                         raise
                     break  # uploaded to another store only: what is here is for this one to say
-                _log.info("%s without a pin: took %s", self._parts.named(key), _described(entry))
-                self._warn_if_stale(key, identifier, entry)
+                _log.info("%s without a pin: took %s", self._parts.named(key), describe(entry))
+                warn_if_stale(self._parts, key, identifier, entry)
                 return found
         try:
             return self._newest(key, identifier)
@@ -310,26 +271,6 @@ class Loader:
             if not newest and not error.hint:
                 error.hint = "Without a pin and without a receipt, only the store can say what is newest."
             raise
-
-    def _warn_if_stale(self, key: str, identifier: str | None, taken: Receipt | ImportedPin) -> None:
-        """Ask the store, once in a process, whether it has a newer version than any receipt."""
-        if (self._host.address, key) in _ASKED:
-            return
-        _ASKED.add((self._host.address, key))
-        try:
-            newest = Host(self._host.files, min(_PATIENCE, self._host.timeout)).newest(key)
-        except StorageError:
-            return  # what is loaded is verified all the same
-        known = {entry.sha256 or entry.sha1 for entry in self._receipts.known(key)}
-        if newest is None or newest.sha256 is None or known & {newest.sha256, newest.sha1}:
-            return
-        if identifier is None or newest.answers_to(identifier):
-            _log.warning(
-                "%s without a pin: loaded %s, but the store has a newer version, %s; newest=True loads it",
-                self._parts.named(key),
-                _described(taken),
-                newest.version_id,
-            )
 
     def _newest(self, key: str, identifier: str | None) -> Cached:
         """Return the store's newest version, passing over those of another identifier."""
@@ -344,7 +285,7 @@ class Loader:
                 )
             found, version = self._read(key, (key, mine.version_id))
         self._check_record(key, found, version)
-        for withdrawn in self._withdrawals(key) if self._host.removes() else ():
+        for withdrawn in visible_withdrawals(self._parts, key) if self._host.removes() else ():
             if withdrawn.newest and withdrawn.older == version.version_id:  # else a newer one was uploaded since
                 raise refuse(self._cache, withdrawn, withdrawn.older)
         return found
@@ -359,16 +300,19 @@ class Loader:
         """Return what the host's list says of a version, where its answer with the bytes said nothing of them."""
         if version.sha256 or version.created:
             return version
+        same = [listed for listed in self._listed(key) or () if listed.version_id == version.version_id]
+        fitting = [listed for listed in same if listed.sha256 == found.digests.sha256]  # racing uploads may share an id
+        return (fitting or same or [version])[0]
+
+    def _listed(self, key: str) -> Sequence[Version] | None:
+        """Return the versions of a file; None if this user may not list them."""
         try:
-            versions = self._host.versions(key)
+            return self._host.versions(key)
         except (StoreUnavailable, PluginError):
             raise
         except StorageError as error:
             _log.info("The versions of %s cannot be listed (%s)", self._parts.named(key), error)
-            return version
-        same = [listed for listed in versions if listed.version_id == version.version_id]
-        fitting = [listed for listed in same if listed.sha256 == found.digests.sha256]  # racing uploads may share an id
-        return (fitting or same or [version])[0]
+            return None
 
     def _check_id(self, key: str, wanted: str | None, got: Version) -> None:
         """Without a hash to go by, an answer that says it is another version is not taken for the one asked for."""
@@ -436,9 +380,3 @@ def _agree(key: str, version_id: str, claims: Sequence[tuple[str, Receipt | Impo
 
 def _where(entry: Receipt | ImportedPin) -> str:
     return repr(entry.store) if isinstance(entry, Receipt) else entry.address or "imported sources"
-
-
-def _described(entry: Receipt | ImportedPin) -> str:
-    if isinstance(entry, Receipt):
-        return f"the newest receipt, sha1 {entry.sha1} of {entry.created.isoformat(timespec='seconds')}"
-    return f"the imported pin, sha1 {entry.sha1}"

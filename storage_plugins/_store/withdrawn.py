@@ -20,7 +20,7 @@ from .._records import Pin, Withdrawal
 from .._visible import visible
 from ..atomic import SMALL
 from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, NotSupported, StorageError
-from ..protocol import record
+from ..protocol import Receipt, record
 from .parts import Parts
 
 _log = logging.getLogger(__name__)
@@ -71,6 +71,15 @@ def withdrawn_from(host: Host, key: str, version_id: str | None = None) -> list[
         _log.warning("The tombstone of %s in %s cannot be read (%s)", key, host.address, error)
         return []
     return [one for one in found if one.key == key]
+
+
+def visible_withdrawals(parts: Parts, key: str) -> list[Withdrawal]:
+    """Return what the tombstone of ``key`` says; nothing where it cannot be read."""
+    try:
+        return withdrawn_from(parts.host, key)
+    except StorageError as error:
+        _log.info("What was withdrawn of %s cannot be seen (%s)", parts.named(key), error.message)
+        return []
 
 
 def ever_withdrawn(host: Host, key: str) -> set[str]:
@@ -135,3 +144,27 @@ def meant(withdrawals: Sequence[Withdrawal], pin: Pin) -> Withdrawal | None:
     if pin.version_id is not None:
         return next((one for one in withdrawals if one.version_id == pin.version_id), None)
     return next((one for one in withdrawals if one.newest), None)
+
+
+def refuse_withdrawn(parts: Parts, key: str, pin: Pin, identifier: str | None) -> None:
+    """Refuse what was withdrawn by the receipts. Nothing is asked.
+
+    Raises:
+        AssemblyWithdrawn: ``pin`` means a version that was withdrawn.
+    """
+    withdrawals = parts.receipts.withdrawn(key)
+    if not withdrawals or pin.newest or (pin.version_id == "null" and not pin.by_hash):
+        return
+    if pin.names_version:
+        withdrawn = meant(withdrawals, pin)
+        receipts = parts.receipts.of(key) if withdrawn is not None and not pin.by_hash else []
+        if withdrawn is None or any(
+            receipt.version_id == pin.version_id and receipt.sha256 != withdrawn.sha256 for receipt in receipts
+        ):
+            return
+        raise refuse(parts.cache, withdrawn)
+    of_hash = {withdrawal.sha256: withdrawal for withdrawal in withdrawals}
+    receipts = [one for one in parts.receipts.latest(key, identifier) if isinstance(one, Receipt)]
+    if receipts and receipts[0].sha256 in of_hash:
+        older = next((receipt.version_id for receipt in receipts if receipt.sha256 not in of_hash), None)
+        raise refuse(parts.cache, of_hash[receipts[0].sha256], older)

@@ -27,6 +27,7 @@ from ._values import Unkeepable, canonical, from_json, to_json
 
 RULE = "sp1"  # names the rule by which a content digest is made
 Json = dict[str, Any]
+_HAS_COORDINATES = hasattr(xr, "Coordinates")  # from 2023.8
 
 
 @dataclasses.dataclass
@@ -291,57 +292,65 @@ def put_together(description: Json, values: Mapping[str | None, Any], shown_as: 
 
 
 def _put_together(description: Json, values: Mapping[str | None, Any], shown_as: Mapping[str, Any]) -> xr.DataArray:
-    sizes = description["sizes"]
+    sizes, entries = description["sizes"], description["coords"]
     coords: dict[str, xr.Variable] = {}
     indexes: dict[str, Any] = {}
-    wanted: dict[str, Any] = {}
-    modern = hasattr(xr, "Coordinates")
-    index_variable: Any = xr.IndexVariable  # untyped
-    for name, entry in description["coords"].items():
-        if name in coords:
-            continue
-        if "levels" in entry:
+    for name, entry in entries.items():
+        if "levels" in entry and name not in coords:
             made, index = _multi_index(name, entry, description, values, shown_as)
             coords |= made
             indexes |= dict.fromkeys(made, index)
+    levels = {level for entry in entries.values() for level in entry.get("levels", ())}
+    for name, entry in entries.items():
+        if name in coords or name in levels:
             continue
-        if name in indexes or any(name in other.get("levels", ()) for other in description["coords"].values()):
-            continue
-        dims = tuple(entry["dims"])
-        array = restored(values[name], tuple(sizes[dim] for dim in dims))
-        indexed = entry.get("index", dims == (name,))
-        wanted[name] = array.dtype
-        if modern:
-            variable = _variable(dims, array)
-            if indexed:
-                if name in shown_as or _is_pandas(array.dtype):  # from_variables would change the types
-                    wanted[name] = dtype_from_json(shown_as[name]) if name in shown_as else array.dtype
-                    pandas = pd.Index(array, name=name, dtype=array.dtype)
-                    index = xr.indexes.PandasIndex(pandas, dims[0], coord_dtype=wanted[name])
-                else:
-                    index = xr.indexes.PandasIndex.from_variables({name: variable}, options={})
-                variable = index.create_variables({name: variable})[name]
-                indexes[name] = index
-        elif "index" in entry:
-            raise _too_old(f"coordinate {name!r}, whose index is not xarray's own choice")
-        elif indexed and _is_pandas(array.dtype):
-            variable = index_variable(dims, pd.Index(array, name=name))
-            wanted[name] = variable.dtype
-        else:
-            variable = index_variable(dims, array) if indexed else _variable(dims, array)
+        array = restored(values[name], tuple(sizes[dim] for dim in entry["dims"]))
+        make = _coordinate if _HAS_COORDINATES else _old_coordinate
+        variable, index, dtype = make(name, entry, array, shown_as)
         variable.attrs = _attrs_back(entry["attrs"])
-        _check_held(f"coordinate {name!r}", variable, array, wanted[name])
+        _check_held(f"coordinate {name!r}", variable, array, dtype)
         coords[name] = variable
-    coords = {name: coords[name] for name in [*description["coords"], *coords] if name in coords}
+        if index is not None:
+            indexes[name] = index
+    coords = {name: coords[name] for name in [*entries, *coords] if name in coords}
     data = _variable(tuple(description["dims"]), values[None])
     _check_held("the data", data, values[None], values[None].dtype)
     attrs = _attrs_back(description["data"]["attrs"])
     name = from_json(description["name"])
-    if modern:
+    if _HAS_COORDINATES:
         return _with_coords(data, xr.Coordinates(coords, indexes=indexes), name, attrs)
     assembly = xr.DataArray(data, coords=coords, name=name)
     assembly.attrs = attrs
     return assembly
+
+
+def _coordinate(name: str, entry: Json, array: Any, shown_as: Mapping[str, Any]) -> tuple[xr.Variable, Any, Any]:
+    """Return a coordinate, its index or None, and the dtype that it must have."""
+    dims = tuple(entry["dims"])
+    variable = _variable(dims, array)
+    if not entry.get("index", dims == (name,)):
+        return variable, None, array.dtype
+    dtype = dtype_from_json(shown_as[name]) if name in shown_as else array.dtype
+    if name in shown_as or _is_pandas(array.dtype):  # from_variables would change the types
+        pandas = pd.Index(array, name=name, dtype=array.dtype)
+        index = xr.indexes.PandasIndex(pandas, dims[0], coord_dtype=dtype)
+    else:
+        index = xr.indexes.PandasIndex.from_variables({name: variable}, options={})
+    return index.create_variables({name: variable})[name], index, dtype
+
+
+def _old_coordinate(name: str, entry: Json, array: Any, shown_as: Mapping[str, Any]) -> tuple[xr.Variable, Any, Any]:
+    """Do the same where xarray makes the indexes itself."""
+    dims = tuple(entry["dims"])
+    if "index" in entry:
+        raise _too_old(f"coordinate {name!r}, whose index is not xarray's own choice")
+    if dims != (name,):
+        return _variable(dims, array), None, array.dtype
+    index_variable: Any = xr.IndexVariable  # untyped
+    if _is_pandas(array.dtype):
+        variable = index_variable(dims, pd.Index(array, name=name))
+        return variable, None, variable.dtype
+    return index_variable(dims, array), None, array.dtype
 
 
 def _with_coords(data: xr.Variable, coords: Any, name: Any, attrs: Json) -> xr.DataArray:
@@ -374,7 +383,7 @@ def _multi_index(
         names=names,
         verify_integrity=False,
     )
-    if not hasattr(xr, "Coordinates"):
+    if not _HAS_COORDINATES:
         return {dim: index_variable(dim, index, _attrs_back(entry["attrs"]))}, None
     dtypes = {
         name: dtype_from_json(shown_as[name]) if name in shown_as else np.asarray(level[:0]).dtype
