@@ -235,6 +235,19 @@ def test_a_private_project_of_osf_that_is_meant_to_be_public(open_osf):
     assert "publish-store" in findings["anonymous readers"].hint
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [0.05, 0.25])
+def test_simultaneous_uploads_to_osf_are_stored_though_its_transactions_overlap(open_osf, osf, project, window):
+    osf.host.window = window
+    findings, trial = check(open_osf())
+    finding = findings["simultaneous uploads"]
+    assert finding.text.startswith("of 4 simultaneous uploads from processes, all were stored")
+    assert failed(findings) == []
+    osf.host.window = 0.0
+    assert trial.left == []
+    assert open_osf().file_names() == []
+
+
 def test_a_project_of_osf_over_its_quota(open_osf, project):
     open_osf().upload(make_assembly(), "X")
     before = project.root.folder(".storage-plugins").children[:]

@@ -1,6 +1,7 @@
 """Several processes upload to one project of OSF at once, with transactions that take some time to commit."""
 
 import dataclasses
+import hashlib
 import multiprocessing
 import os
 import time
@@ -11,6 +12,7 @@ from conftest import OSF_TOKEN, make_assembly
 from osf_host import Folder
 
 import storage_plugins
+from storage_plugins._copies.cache import Cache
 
 # STORAGE_PLUGINS_SEEDS=20 tries so many seeds with every length of OSF's transactions; that takes hours
 SEEDS = int(os.environ.get("STORAGE_PLUGINS_SEEDS", "1"))
@@ -146,6 +148,10 @@ def test_a_mirror_of_forty_files_with_three_versions(osf, project, open_osf, tmp
     for identifier in source.identifiers():
         theirs, ours = source.versions(identifier), cold.versions(identifier)
         assert [version.sha1 for version in ours] == [version.sha1 for version in theirs]
+        machine = open_osf(folder="brain")
         for version in ours:
-            open_osf(folder="brain").load_file(identifier, version_id=version.version_id, sha256=version.sha256)
+            for pin in ("version_id", "sha1", "sha256"):
+                machine.cache = Cache([tmp_path / f"cold-{identifier}-{version.version_id}-{pin}"])
+                path = machine.load_file(identifier, **{pin: getattr(version, pin)})
+                assert hashlib.sha256(path.read_bytes()).hexdigest() == version.sha256
     assert all(file.downloads == 0 for file in project.root.folder("brain").children if not isinstance(file, Folder))
