@@ -1,6 +1,7 @@
 """The live self-test: right about every store, in words that say what to do, and gone without a trace."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -125,6 +126,17 @@ def test_a_store_that_other_processes_cannot_reach_is_raced_by_threads(memory_st
     assert finding.text.startswith("of 4 simultaneous uploads from threads of one process, all were stored")
     assert "Processes were not tried" in finding.text
     assert why in finding.text
+    assert trial.left == []
+
+
+@pytest.mark.parametrize("executable", ["", "/nowhere/python", shutil.which("true")])
+def test_where_no_python_can_be_started_threads_are_used(tmp_path, monkeypatch, executable):
+    monkeypatch.setattr("sys.executable", executable)
+    settings = {"backend": "local", "root": str(tmp_path / "root")}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert findings["simultaneous uploads"].ok
+    assert "threads of one process" in findings["simultaneous uploads"].text
+    assert "Processes were not tried: " in findings["simultaneous uploads"].text
     assert trial.left == []
 
 
