@@ -83,7 +83,8 @@ def write_files(work: Path, files: int) -> None:
             values = np.random.default_rng([number, version]).standard_normal((50, 500))
             made = xr.DataArray(values, dims=("presentation", "neuroid"), name="rates")
             path = work / f"{number}-{version}.nc"
-            codec.encode(made, path, identifier=f"Lab2026.n{number}", extras={}, drop_attrs=())
+            digest = codec.encode(made, path, identifier=f"Lab2026.n{number}", extras={}, drop_attrs=())
+            path.with_suffix(".digest").write_text(digest)  # goes into the records
 
 
 def ours(job: Job) -> None:
@@ -220,9 +221,13 @@ class Plain:
     def _record(self, folder: str, identifier: str, key: str, path: Path) -> None:
         data = path.read_bytes()
         sha1, sha256, size = hashlib.sha1(data).hexdigest(), hashlib.sha256(data).hexdigest(), f"{len(data)}"
+        digest = path.with_suffix(".digest").read_text()
         record = {"identifier": identifier, "assembly-prefix": "assy_", "sha1": sha1, "sha256": sha256, "size": size}
+        record["content-digest"] = digest
         body = json.dumps({**record, "key": key}, indent=1).encode()
-        self._ask("PUT", folder, {"kind": "file", "name": f"{sha256}-{sha1}-{size}.json"}, body)
+        self._ask(
+            "PUT", folder, {"kind": "file", "name": f"{sha256}-{sha1}-{size}-{digest.replace(':', '-')}.json"}, body
+        )
 
     def _put(self, url: str, path: Path, **name: str) -> None:
         with path.open("rb") as file:

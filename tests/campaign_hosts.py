@@ -131,6 +131,18 @@ class Osf:
         self._server.fault = ask
 
 
+class SlowOsf(Osf):
+    """OSF with transactions that take 0, 10 and 50 ms to commit, in turn."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._windows = itertools.cycle((0.0, 0.01, 0.05))
+
+    def go_wrong(self, ask: Callable[[Request], Fault | None]) -> None:
+        super().go_wrong(ask)
+        self._server.host.window = next(self._windows)
+
+
 # S3
 
 
@@ -587,4 +599,10 @@ def _listen() -> None:
     sys.addaudithook(hook)
 
 
-BACKENDS: dict[str, Callable[[Path], Any]] = {"local": Local, "s3": S3, "osf": Osf, "fsspec": Fsspec}
+BACKENDS: dict[str, Callable[[Path], Any]] = {
+    "local": Local,
+    "s3": S3,
+    "osf": Osf,
+    "osf-slow": SlowOsf,
+    "fsspec": Fsspec,
+}

@@ -19,6 +19,8 @@ def answer(server: OSFServer, request: Request, body: Body) -> Answer:
     try:
         if not request.path.endswith("/"):
             return Answer(301, {"Location": request.path + "/"})
+        if _is_throttled(server, request):
+            raise Refused(429, "Request was throttled. Expected available in 3600 seconds.")
         for pattern, respond in _API:
             match = re.fullmatch(pattern, request.path)
             if match:
@@ -27,8 +29,14 @@ def answer(server: OSFServer, request: Request, body: Body) -> Answer:
     except Refused as refusal:
         errors = [{"detail": refusal.text}]
         content = {"errors": errors, "meta": {"version": "2.20"}}
-        headers = {"WWW-Authenticate": 'Documentation realm="api"'} if refusal.status == 401 else {}
-        return Answer.json(refusal.status, content, **headers)
+        headers = {401: {"WWW-Authenticate": 'Documentation realm="api"'}, 429: {"Retry-After": "3600"}}
+        return Answer.json(refusal.status, content, **headers.get(refusal.status, {}))
+
+
+def _is_throttled(server: OSFServer, request: Request) -> bool:
+    limit = server.behaviour.anonymous_requests
+    asked = [one for one in server.requests if one.origin == "api" and one.token is None]
+    return limit is not None and request.token is None and len(asked) > limit
 
 
 def _api_node(server: OSFServer, request: Request, guid: str, need: str = "read") -> Node:

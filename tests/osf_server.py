@@ -60,6 +60,7 @@ class Behaviour:
         early_refusals: 403 and 409 come before the body is read, and the connection is closed.
         reset_refusals: a client that still sends its body sees a reset in their place.
         max_body: over it, a bare 400.
+        anonymous_requests: how many requests without a token the API answers; then it asks to wait for an hour.
         round_trip: seconds that every request takes longer, and every new connection before its first one.
     """
 
@@ -72,6 +73,7 @@ class Behaviour:
     early_refusals: bool = False
     reset_refusals: bool = False
     max_body: int = MAX_BODY
+    anonymous_requests: int | None = None
     round_trip: float = 0.0
 
 

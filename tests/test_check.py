@@ -1,6 +1,8 @@
 """The live self-test: right about every store, in words that say what to do, and gone without a trace."""
 
 import json
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -66,6 +68,7 @@ def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request, ca
     assert "assy_Mine_own.nc" in findings["reading"].text
     assert "matches its record" in findings["reading"].text
     assert findings["speed"].figures["up_bytes_per_second"] > 0
+    assert "simultaneous uploads from processes" in findings["simultaneous uploads"].text
     assert (trial.left, trial.not_tried, trial.earlier) == ([], [], [])
     assert store.identifiers() == ["Mine.own"]
     assert store.file_names() == []
@@ -105,6 +108,54 @@ def test_a_store_that_has_no_files_is_tried_too(tmp_path):
 
 
 # where something is
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"backend": "fsspec", "url": "memory://check/brain"}, "what they upload is not seen here"),
+        (None, "cannot be opened in another process"),
+    ],
+)
+def test_a_store_that_other_processes_cannot_reach_is_raced_by_threads(memory_store, settings, why):
+    store = memory_store(MemoryFiles())
+    if settings:
+        store = storage_plugins.open_store(config={"stores": {"lab": settings}})
+    findings, trial = check(store)
+    finding = findings["simultaneous uploads"]
+    assert finding.ok
+    assert finding.text.startswith("of 4 simultaneous uploads from threads of one process, all were stored")
+    assert "Processes were not tried" in finding.text
+    assert why in finding.text
+    assert trial.left == []
+
+
+@pytest.mark.parametrize("executable", ["", "/nowhere/python", shutil.which("true")])
+def test_where_no_python_can_be_started_threads_are_used(tmp_path, monkeypatch, executable):
+    monkeypatch.setattr("sys.executable", executable)
+    settings = {"backend": "local", "root": str(tmp_path / "root")}
+    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    assert findings["simultaneous uploads"].ok
+    assert "threads of one process" in findings["simultaneous uploads"].text
+    assert "Processes were not tried: " in findings["simultaneous uploads"].text
+    assert trial.left == []
+
+
+def test_a_script_that_checks_without_a_guard_is_not_run_again(tmp_path):
+    script = tmp_path / "script.py"
+    config = {"stores": {"lab": {"backend": "local", "root": str(tmp_path / "root")}}}
+    script.write_text(
+        "import storage_plugins\n"
+        "from storage_plugins._check.check import Check\n"
+        "print('begun')\n"
+        f"with Check(storage_plugins.open_store(config={config!r})) as trial:\n"
+        "    print([finding.text for finding in trial if finding.check == 'simultaneous uploads'])\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == "begun"
+    assert "from processes, all were stored" in done.stdout.splitlines()[1]
+    assert len(done.stdout.splitlines()) == 2
 
 
 @pytest.fixture
@@ -197,6 +248,19 @@ def test_a_private_project_of_osf_that_is_meant_to_be_public(open_osf):
     assert "publish-store" in findings["anonymous readers"].hint
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [0.05, 0.25])
+def test_simultaneous_uploads_to_osf_are_stored_though_its_transactions_overlap(open_osf, osf, project, window):
+    osf.host.window = window
+    findings, trial = check(open_osf())
+    finding = findings["simultaneous uploads"]
+    assert finding.text.startswith("of 4 simultaneous uploads from processes, all were stored")
+    assert failed(findings) == []
+    osf.host.window = 0.0
+    assert trial.left == []
+    assert open_osf().file_names() == []
+
+
 def test_a_project_of_osf_over_its_quota(open_osf, project):
     open_osf().upload(make_assembly(), "X")
     before = project.root.folder(".storage-plugins").children[:]
@@ -238,6 +302,7 @@ BROKEN = {
     "SaysItKeepsVersions": "versions",
     "ReadsTheNewest": "versions",
     "NumbersByLooking": "simultaneous uploads",
+    "CountsForItself": "simultaneous uploads",
     "SwallowsErrors": "damage",
     "KeepsHalves": "damage",
     "LosesMetadata": "round trip",
@@ -249,8 +314,8 @@ BROKEN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_backend_that_does_not_keep_its_promises(name, tmp_path):
-    settings = {"backend": "broken", "root": str(tmp_path), "token": TOKEN, "mutation": name}
-    findings, trial = check(storage_plugins.open_store(config={"stores": {"lab": settings}}))
+    settings = {"backend": "broken", "root": str(tmp_path / "root"), "token": TOKEN, "mutation": name}
+    findings, trial = check(storage_plugins.open_store(config=write_yaml(tmp_path, settings)))
     assert BROKEN[name] in failed(findings), (MUTATIONS[name].does, findings)
     assert trial.left == []
 

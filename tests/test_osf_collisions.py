@@ -194,8 +194,8 @@ def test_of_a_wedged_file_what_can_be_read_is_read(open_osf, osf, project, caplo
 
 def test_a_wedged_file_is_not_in_the_way_of_its_neighbours(open_osf, osf, project, tmp_path):
     store = open_osf()
-    receipts = {f"n{number}": store.upload(make_assembly(number), f"n{number}") for number in range(6)}
-    (path,) = [store.load_file("n0")]
+    receipts = {f"n{number:02}": store.upload(make_assembly(number), f"n{number:02}") for number in range(20)}
+    (path,) = [store.load_file("n00")]
     wedge(osf, project, "assy_W.nc", path.read_bytes(), b"two", b"other two")
     for opened in (open_osf(), store):
         assert opened.identifiers() == ["W", *receipts]
@@ -206,7 +206,10 @@ def test_a_wedged_file_is_not_in_the_way_of_its_neighbours(open_osf, osf, projec
     target = {"backend": "local", "root": str(tmp_path / "copy")}
     report = storage_plugins.mirror(open_osf(), storage_plugins.open_store(config={"stores": {"copy": target}}))
     assert report.complete
-    assert len(report.files) == 7
+    assert len(report.files) == 21
+    healed = store.upload(make_assembly(20), "W")
+    for pin in ({"version_id": healed.version_id}, {"sha1": healed.sha1}, {"sha256": healed.sha256}):
+        xr.testing.assert_identical(open_osf().load("W", **pin), make_assembly(20))
 
 
 def test_a_wedged_file_can_be_discarded(open_osf, osf, project):

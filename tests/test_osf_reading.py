@@ -7,11 +7,19 @@ import pytest
 import xarray as xr
 from conftest import OSF_TOKEN, make_assembly
 from osf_answers import HTML
-from osf_host import CHECKED_OUT
+from osf_host import CHECKED_OUT, Folder
 from osf_server import Fault
 
 import storage_plugins
-from storage_plugins import AccessDenied, AssemblyNotFound, ConfigError, NotSupported, StorageError, StoreUnavailable
+from storage_plugins import (
+    AccessDenied,
+    AssemblyNotFound,
+    ConfigError,
+    NotSupported,
+    RateLimited,
+    StorageError,
+    StoreUnavailable,
+)
 
 KEY = "assy_X.nc"
 
@@ -199,6 +207,44 @@ def test_listing_adds_no_download_to_the_owners_statistics(open_osf, osf, projec
     assert file.downloads == 1
     records = project.root.folder(".storage-plugins").folder("assy_@X").children
     assert [record.downloads for record in records] == [0, 0]
+
+
+def test_a_mirror_adds_one_download_for_each_version_and_none_for_listing(open_osf, osf, project, tmp_path):
+    for name in ("X", "Y"):
+        for seed in (1, 2):
+            open_osf().upload(make_assembly(seed), name)
+    project.public = True
+    anyone = open_osf(token=None, visibility="public")
+    target = storage_plugins.open_store(config={"stores": {"t": {"backend": "local", "root": str(tmp_path / "t")}}})
+
+    def downloads(folder):
+        return {
+            child.name: downloads(child) if isinstance(child, Folder) else child.downloads for child in folder.children
+        }
+
+    listed = downloads(project.root)
+    for _ in range(2):
+        assert storage_plugins.mirror(anyone, target).complete
+        found = downloads(project.root)
+        assert (found.pop("assy_X.nc"), found.pop("assy_Y.nc")) == (2, 2)
+        assert found == {".storage-plugins": listed[".storage-plugins"]}
+    osf.requests.clear()
+    assert storage_plugins.mirror(anyone, target).complete
+    assert [request for request in osf.requests if request.origin == "storage" or "versions" in request.query] == []
+
+
+def test_a_whole_project_is_mirrored_without_a_token_in_few_requests_to_the_api(open_osf, osf, project, tmp_path):
+    for number in range(12):
+        for data in (b"one", b"two"):
+            osf.host.put(project, f"f{number}", data)  # versions so close that their numbers are looked up
+    project.public = True
+    osf.behaviour.anonymous_requests = 5  # of the 100 in an hour, what others have left
+    target = storage_plugins.open_store(config={"stores": {"t": {"backend": "local", "root": str(tmp_path / "t")}}})
+    assert storage_plugins.mirror(open_osf(token=None, visibility="public"), target).complete
+    assert all(len(target.versions(f"f{number}")) == 2 for number in range(12))
+    with pytest.raises(RateLimited) as caught:
+        open_osf(token=None, visibility="public").file_names()
+    assert caught.value.retry_after == 3600
 
 
 def test_newest_of_all_needs_two_listings(open_osf, osf, project):

@@ -1,6 +1,8 @@
 """The requests that an OSF store makes are those in the table of docs/stores.md."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,12 @@ def test_the_table_of_requests_is_true(open_osf, osf, documented):
     counted["list the files of a folder"] = count(lambda: open_osf().file_names())
     assert counted == documented
     assert {operation for operation, number in counted.items() if number > BEFORE[operation] + 1} == set()
+
+
+@pytest.mark.slow
+def test_the_benchmark_sends_plain_requests_that_are_those_of_ours():
+    script = DOCUMENT.parent.parent / "benchmarks" / "osf.py"
+    options = ["--files", "2", "--rounds", "1", "--round-trip", "0", "--peers", "storage_plugins,requests"]
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("| storage_plugins |") == 3

@@ -35,6 +35,7 @@ from ..errors import (
     StorageError,
 )
 from ..protocol import Receipt, record
+from .processes import Alone, from_processes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .._store.store import Store
 
 NAME = "storage-plugins-check"
-_AT_ONCE = 4  # simultaneous uploads
+_AT_ONCE = 4  # processes that upload at the same moment
 _SAMPLES = 20  # files that are looked at to find one small enough to read
 _SAMPLE = 16 << 20  # the largest file that is read, in bytes
 _SPEED = (1 << 20, 16 << 20)  # bytes; the second only where the first took less than
@@ -279,33 +280,12 @@ class FileTrials(PlainTrials):
         return Finding("versions", True, text, "Turn on versioning there, so that every upload becomes a version.")
 
     def simultaneous(self) -> Finding:
-        """Upload several files under one name at the same moment."""
-        name = self._expected(f"{self.identifier}-race.bin")
-        contents = [b"%d" % number for number in range(_AT_ONCE)]
-        stores = [self._elsewhere() for _ in contents]
-        paths = [self._file(data) for data in contents]
-        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-            uploads = [pool.submit(store.upload_file, path, name) for store, path in zip(stores, paths, strict=True)]
-        won: list[Receipt] = []
-        for upload in uploads:
-            with contextlib.suppress(AlreadyExists):
-                won.append(upload.result())
-        self._receipts += won
-        kept = [receipt for receipt in won if self._is_there(receipt)]
-        figures = {"uploads": len(contents), "answered": len(won), "kept": len(kept)}
-        versioned = self._host.keeps_versions()
-        if len(kept) < len(won) or not won:
-            text = f"of {len(won)} simultaneous uploads that were confirmed, {len(won) - len(kept)} are lost"
-            hint = "Do not let two people upload under one name at once there. Report it to the provider of the host."
-            return Finding("simultaneous uploads", False, text, hint, figures=figures)
-        text = (
-            "all were stored, each with the id of its own bytes"
-            if versioned
-            else "one was stored and the others refused"
-        )
-        if not versioned and not self._host.creates_safely():
-            text += "; for large files this host does not guarantee that"
-        return Finding("simultaneous uploads", True, f"of {_AT_ONCE} simultaneous uploads, {text}", figures=figures)
+        """Upload several files under one name at the same moment, each from a process of its own."""
+        try:
+            return self._raced(f"{self.identifier}-race.bin", self._from_processes, "processes")
+        except Alone as why:
+            finding = self._raced(f"{self.identifier}-threads.bin", self._from_threads, "threads of one process")
+            return dataclasses.replace(finding, text=f"{finding.text}. Processes were not tried: {why}")
 
     def damage(self) -> Finding:
         """Store bytes that differ from their record, and send a file that changes during the upload."""
@@ -378,6 +358,46 @@ class FileTrials(PlainTrials):
         return Finding("speed", True, text, figures={**figures, "request_seconds": request})
 
     # how
+
+    def _raced(self, name: str, upload: Callable[[list[Path], str], list[Receipt | StorageError]], by: str) -> Finding:
+        """Upload from several processes or threads at the same moment, and look for what was confirmed."""
+        results = upload([self._file(b"%d" % number) for number in range(_AT_ONCE)], self._expected(name))
+        won = [result for result in results if isinstance(result, Receipt)]
+        problems = [result for result in results if not isinstance(result, Receipt | AlreadyExists)]
+        self._receipts += won
+        kept = [receipt for receipt in won if self._is_there(receipt)]
+        if by == "processes" and not kept:
+            raise Alone(problems[0].message if problems else "what they upload is not seen here")
+        if problems:
+            raise problems[0]
+        figures = {"uploads": len(results), "answered": len(won), "kept": len(kept)}
+        if len(kept) < len(won) or not won:
+            text = f"of {len(won)} simultaneous uploads from {by} that were confirmed, {len(won) - len(kept)} are lost"
+            hint = "Do not let two people upload under one name at once there. Report it to the provider of the host."
+            return Finding("simultaneous uploads", False, text, hint, figures=figures)
+        versioned = self._host.keeps_versions()
+        text = (
+            "all were stored, each with the id of its own bytes"
+            if versioned
+            else "one was stored and the others refused"
+        )
+        if not versioned and not self._host.creates_safely():
+            text += "; for large files this host does not guarantee that"
+        text = f"of {_AT_ONCE} simultaneous uploads from {by}, {text}"
+        return Finding("simultaneous uploads", True, text, figures=figures)
+
+    def _from_processes(self, paths: list[Path], name: str) -> list[Receipt | StorageError]:
+        return from_processes(self._elsewhere(), paths, name, self._folder / secrets.token_hex(4))
+
+    def _from_threads(self, paths: list[Path], name: str) -> list[Receipt | StorageError]:
+        def upload(path: Path) -> Receipt | StorageError:
+            try:
+                return self._elsewhere().upload_file(path, name)
+            except StorageError as error:
+                return error
+
+        with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+            return list(pool.map(upload, paths))
 
     def _elsewhere(self) -> FileStore:
         """Return the store as a machine sees it that has never loaded anything."""
