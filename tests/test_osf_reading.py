@@ -327,6 +327,16 @@ def test_a_list_of_versions_that_does_not_end_is_an_error(open_osf, osf, project
     assert len(osf.requests) < 20
 
 
+@pytest.mark.parametrize("body", [b'{"data": []}', b"{}", b'{"data": null, "links": {"next": null}}'])
+def test_a_list_of_versions_that_is_none_is_not_taken_for_an_empty_one(open_osf, osf, project, body):
+    file = osf.host.put(project, "f", b"one")
+    osf.host.add_version(file, b"two")
+    osf.host.add_version(file, b"three", number=2)  # so that the API's list is needed
+    osf.fault = lambda request: Fault(answer=(200, {}, body)) if request.path.endswith("/versions/") else None
+    with pytest.raises(StoreUnavailable, match="not a page"):
+        list(open_osf().files.versions("f"))
+
+
 # secrets
 
 

@@ -251,8 +251,10 @@ class Rows:
             content = self._tree.connection.file_versions(file_id, key, page)
             if content is None:
                 return None
-            before = len(found)
-            for place, row in enumerate(rows_of(content) or []):
+            before, listed = len(found), rows_of(content)
+            if listed is None or not isinstance(content.get("links"), dict):
+                raise self._tree.connection.odd(key, "that is not a page of a list")
+            for place, row in enumerate(listed):
                 number, size = number_in(at(row, "id")), at(row, "attributes", "size")
                 if number is None:
                     raise self._tree.connection.odd(key, "a version has no number")
