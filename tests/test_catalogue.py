@@ -1,5 +1,6 @@
 """``catalogue``: a static site of a store or of the receipts."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,8 +15,11 @@ from conftest import OSF_TOKEN, make_assembly, write_yaml
 import storage_plugins
 from storage_plugins import AlreadyExists, StorageError, Version, codec
 from storage_plugins._catalogue.build import build
+from storage_plugins._catalogue.content import Content
 from storage_plugins._catalogue.listing import Held, listed
+from storage_plugins._catalogue.metadata import dataset
 from storage_plugins._config.config import Config
+from storage_plugins._store.cite import cite
 
 SITE = Path("site")
 ACCESS = ("private", "unknown", "public", None)
@@ -373,9 +377,9 @@ def test_private_assemblies_are_left_out_named_or_shown_as_asked(open_lab):
     shown = page("Lab2026.mixed")
     assert mixed.sha256 in shown.text
     assert "anyone" in shown.text
-    (distribution,) = shown.metadata["distribution"]
-    assert distribution["sha256"] == mixed.sha256
-    assert mixed.uri.startswith(distribution["contentUrl"])
+    assert shown.metadata["isAccessibleForFree"] is True
+    assert mixed.uri in shown.metadata["identifier"]
+    assert "distribution" not in shown.metadata  # it has no http address
 
     report = storage_plugins.catalogue(SITE, config=config, private="names")
     assert (report.assemblies, report.left_out) == (2, 0)
@@ -538,7 +542,27 @@ def test_search_engines_find_what_google_asks_for(lab):
     assert len(index().metadata["dataset"]) == 3
 
 
-def test_the_ro_crate_describes_every_file_once(lab):
+@pytest.mark.parametrize("address", ["https://lab.example/data", "s3://bucket", "osf:abc12", "file:///data"])
+def test_search_engines_get_addresses_that_they_understand(lab, address):
+    receipt = lab.upload(described(), "Lab2026.rates")
+    receipt = dataclasses.replace(receipt, uri=f"{address}/a.nc?versionId=1#sha256={receipt.sha256}")
+    found = dataset(Content(receipt), cite(receipt), public=True, catalogue="x")
+    assert receipt.uri in found["identifier"]
+    if address.startswith("https"):
+        (distribution,) = found["distribution"]
+        assert distribution["contentUrl"] == "https://lab.example/data/a.nc?versionId=1"
+        assert distribution["sha256"] == receipt.sha256
+    else:
+        assert "distribution" not in found
+    assert "distribution" not in dataset(Content(receipt), cite(receipt), public=False, catalogue="x")
+
+
+# the terms of https://w3id.org/ro/crate/1.1/context that are used; schema.org has more
+TERMS = {"@id", "@type", "about", "author", "conformsTo", "dateModified", "datePublished", "description", "hasPart"}
+TERMS |= {"encodingFormat", "identifier", "isBasedOn", "keywords", "license", "name", "version"}
+
+
+def test_the_ro_crate_describes_every_file_once_in_its_own_terms(lab):
     lab.upload(described(), "Lab2026.rates")
     lab.upload(make_assembly().assign_attrs(license="CC0"), "Lab2026.other")
     storage_plugins.catalogue(SITE)
@@ -553,8 +577,9 @@ def test_the_ro_crate_describes_every_file_once(lab):
     assert root["@type"] == "Dataset"
     assert {"name", "description", "datePublished", "license"} <= root.keys()
     assert {part["@id"] for part in root["hasPart"]} == files().keys() - {"ro-crate-metadata.json"}
+    assert [graph[one["@id"]]["name"] for one in root["author"]] == ["Doe, Jane", "Roe, Richard"]
     for entity in crate["@graph"]:
-        assert {"@id", "@type"} <= entity.keys()
+        assert {"@id", "@type"} <= entity.keys() <= TERMS
         for value in entity.values():
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, dict) and not one["@id"].startswith("https://"):

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,45 @@ def test_the_documented_line_gives_a_shell_its_completion(shell):
         text=True,
     )
     assert ("function" if shell == "zsh" else "cache") in done.stdout, done
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DOCUMENT.exists(), reason="no checkout around the tests")
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_tab_key_completes_in_a_terminal(shell, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    row = re.search(rf"^\| {shell}[^|]*\| `~/([^`]*)` \| `(.*?)` \|$", DOCUMENT.read_text("utf-8"), re.M)
+    file = tmp_path / row[1]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    first = "autoload -U compinit && compinit -u\n" if shell == "zsh" else ""
+    file.write_text(first + row[2].replace(r"\|", "|") + "\n")
+    Path("storage.yaml").write_text('{"stores": {"scratch": {"backend": "local", "root": "here"}}}')
+    path = os.pathsep.join([str(PROGRAM.parent), os.environ["PATH"]])
+    variables = {"HOME": str(tmp_path), "PATH": path, "TERM": "xterm", "LANG": "C.UTF-8"}
+    words = {"storage-plugins cata": "storage-plugins catalogue ", "storage-plugins check scr": "check scratch "}
+    for typed, completed in words.items():
+        assert completed in on_a_terminal([shell, "-i"], variables, typed, completed)
+
+
+def on_a_terminal(command, variables, typed, until):
+    """Return what a shell shows when a line is typed and the Tab key is pressed, as soon as ``until`` is there."""
+    pty = pytest.importorskip("pty")  # not on Windows
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(command[0], command, variables)
+    shown, end = "", time.monotonic() + 60
+    pressed = False
+    try:
+        while until not in shown and time.monotonic() < end:
+            if select.select([terminal], [], [], 2.0)[0]:
+                shown += os.read(terminal, 1 << 16).decode("utf-8", "replace")
+                shown = re.sub(r"\x1b[\[\]()][0-9;?]*[a-zA-Z=>]?", "", shown)  # colours and moves of the cursor
+            elif not pressed:  # it is silent, so it waits for a command
+                os.write(terminal, f"{typed}\t".encode())
+                pressed = True
+        return shown
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.close(terminal)
+        os.waitpid(process, 0)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from .._store.cite import Citation
 from .._visible import size_in_words, visible
@@ -53,6 +54,8 @@ def dataset(content: Content, citation: Citation, *, public: bool, catalogue: st
     }
     if public:
         found["isAccessibleForFree"] = True
+        found["identifier"].insert(-1, receipt.uri)  # for `storage_plugins.load`
+    if public and receipt.uri.startswith(("http://", "https://")):  # search engines understand no other addresses
         found["distribution"] = [
             {
                 "@type": "DataDownload",
@@ -118,7 +121,7 @@ def page_entity(page: str, content: Content, citation: Citation, *, public: bool
         "version": receipt.version_id or receipt.sha256[:12],
         "dateModified": receipt.created.isoformat(),
         "encodingFormat": "text/html",
-        "creditText": citation.text,
+        **({"author": [{"@id": f"#{quote(name)}"} for name in citation.authors]} if citation.authors else {}),
         **({"keywords": ", ".join(tags)} if (tags := tags_of(content)) else {}),
         **({"license": address} if isinstance(address, str) else {}),
         **({"license": address["name"]} if isinstance(address, dict) else {}),
@@ -135,7 +138,12 @@ def crate(title: str, description: str, date: str, pages: Iterable[Json], files:
         pages: from `page_entity`.
         files: path and media type of every other file.
     """
-    entities = [*pages, *({"@id": path, "@type": "File", "name": path, "encodingFormat": kind} for path, kind in files)]
+    described = list(pages)
+    people = sorted({author["@id"] for page in described for author in page.get("author", ())})
+    entities = [
+        *described,
+        *({"@id": path, "@type": "File", "name": path, "encodingFormat": kind} for path, kind in files),
+    ]
     graph: list[Json] = [
         {
             "@id": "ro-crate-metadata.json",
@@ -150,6 +158,7 @@ def crate(title: str, description: str, date: str, pages: Iterable[Json], files:
             "description": description,
             "datePublished": date,
             "license": {"@id": "#license"},
+            **({"author": [{"@id": one} for one in people]} if people else {}),
             "hasPart": [{"@id": entity["@id"]} for entity in entities],
         },
         {
@@ -158,6 +167,7 @@ def crate(title: str, description: str, date: str, pages: Iterable[Json], files:
             "name": "As each assembly says",
             "description": "Each assembly has a licence of its own, given where it is described, or none.",
         },
+        *({"@id": one, "@type": "Person", "name": unquote(one[1:])} for one in people),
         *entities,
     ]
     text = json.dumps({"@context": f"{_CRATE}/context", "@graph": graph}, indent=1)
