@@ -9,14 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import xarray as xr
 from conftest import KINDS, make_assembly, write_yaml, yaml_for
+from memory_files import MemoryFiles
 
 import storage_plugins
 from storage_plugins import (
+    AccessDenied,
     EncodingError,
     IntegrityError,
     InvalidIdentifier,
     NotSupported,
     StorageError,
+    StoreSettings,
 )
 
 
@@ -197,3 +200,24 @@ def test_a_lazy_assembly_survives_a_pickle_and_honours_chunks(store, assembly):
     lazy = pickle.loads(pickle.dumps(store.load(receipt, chunks={"presentation": 2})))
     assert lazy.chunks == ((2, 2, 2), (3,))
     xr.testing.assert_identical(lazy.compute(), assembly)
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("Sign in again.", "Sign in again. If that does not help, ask data@lab.example."),
+        ("Ask data@lab.example.", "Ask data@lab.example."),
+        ("The owner can run:\n    aws s3api …", "The owner can run:\n    aws s3api …"),
+        (None, "Ask data@lab.example for access."),
+    ],
+)
+def test_a_refusal_names_the_contact_beside_the_advice_of_the_backend(memory_store, hint, shown):
+    class Refusing(MemoryFiles):
+        def read(self, *_, **__):
+            raise AccessDenied("refused", hint=hint)
+
+    store = memory_store(Refusing())
+    store.settings = StoreSettings(contact="data@lab.example")
+    with pytest.raises(AccessDenied) as caught:
+        store.load("X", version_id="v1")
+    assert caught.value.hint == shown
