@@ -9,15 +9,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import xarray as xr
 from conftest import KINDS, make_assembly, write_yaml, yaml_for
+from memory_files import MemoryFiles
 
 import storage_plugins
 from storage_plugins import (
+    AccessDenied,
     EncodingError,
     IntegrityError,
     InvalidIdentifier,
     InvalidPin,
     NotSupported,
     StorageError,
+    StoreSettings,
 )
 
 
@@ -214,3 +217,24 @@ def test_an_address_cannot_control_the_terminal_in_a_warning(caplog):
         storage_plugins.load("http://127.0.0.1:1/\x9b31m\u202e.nc")
     assert "not verified" in caplog.text
     assert not [text for text in caplog.messages if set(text) & set("\x9b\u202e")]
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("Sign in again.", "Sign in again. If that does not help, ask data@lab.example."),
+        ("Ask data@lab.example.", "Ask data@lab.example."),
+        ("The owner can run:\n    aws s3api …", "The owner can run:\n    aws s3api …"),
+        (None, "Ask data@lab.example for access."),
+    ],
+)
+def test_a_refusal_names_the_contact_beside_the_advice_of_the_backend(memory_store, hint, shown):
+    class Refusing(MemoryFiles):
+        def read(self, *_, **__):
+            raise AccessDenied("refused", hint=hint)
+
+    store = memory_store(Refusing())
+    store.settings = StoreSettings(contact="data@lab.example")
+    with pytest.raises(AccessDenied) as caught:
+        store.load("X", version_id="v1")
+    assert caught.value.hint == shown

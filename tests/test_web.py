@@ -112,6 +112,8 @@ def test_a_link_is_shown_and_pickled_without_what_opens_it(link):
     store = storage_plugins.open_store(config=config)
     shown = repr(store) + store.address + repr(store.settings) + pickle.dumps(store).decode("latin-1")
     assert "X-Amz" not in shown
+    with pytest.raises(TypeError, match="a link is a secret"):
+        pickle.dumps(store.files)
     with pytest.raises(NotSupported):
         store.upload(make_assembly(), "X")
     with pytest.raises(NotSupported):

@@ -20,7 +20,7 @@ from ._base import Kit
 from ._comparison import differences
 from ._faults import Call, Fault, FaultyFiles
 from ._hosts import Host
-from ._lab import Lab, data_of, eager_threads, identical, keep, outcome, read, same_place
+from ._lab import Lab, data_of, eager_threads, identical, keep, outcome, outcome_within, read, same_place
 
 MIB = 1 << 20
 
@@ -136,6 +136,20 @@ class VersionTests(Kit):
                 assert sorted(machine.keys()) == ["file.bin", "file.bin.more"][not left :]
                 with pytest.raises(AssemblyNotFound):
                     read(machine, "file.bin", version_id)
+
+    def test_an_upload_after_a_removal_is_a_new_version(self, lab: Lab) -> None:
+        files = lab.versioned().files
+        ids = [keep(files, "file.bin", lab.source(b"%d" % number)) for number in range(3)]
+        try:
+            files.remove("file.bin", ids[1])
+        except NotSupported as error:
+            pytest.skip(error.message)
+        made = outcome_within(60, lambda: keep(files, "file.bin", lab.source(b"new")))
+        assert isinstance(made, str), f"an upload after a removal gave {made!r}"
+        assert made not in ids, "an upload after a removal has the id of another version"
+        listed = [version.version_id for version in lab.files_machine().files.versions("file.bin")]
+        assert listed == [made, ids[2], ids[0]], "an upload after a removal is not the newest version"
+        assert [read(files, "file.bin", each) for each in listed] == [b"new", b"2", b"0"]
 
     def test_version_ids_are_not_used_again_after_discard(self, lab: Lab) -> None:
         files = lab.versioned().files
