@@ -15,6 +15,7 @@ from storage_plugins import (
     EncodingError,
     IntegrityError,
     InvalidIdentifier,
+    InvalidPin,
     NotSupported,
     StorageError,
 )
