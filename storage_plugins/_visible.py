@@ -64,6 +64,12 @@ def date_in_words(date: datetime | None) -> str | None:
     return None if date is None else f"{date:%Y-%m-%d %H:%M %Z}"
 
 
+def error_in_words(error: Exception) -> str:
+    """Return an error's message; of one that is not this package's, also its kind."""
+    ours = hasattr(error, "hint")  # a StorageError, whose module needs this one
+    return str(error) if ours else f"{type(error).__name__}: {error}"
+
+
 def _cell(value: object) -> str:
     return html.escape(visible(str(value))).replace("\n", "<br>")
 
