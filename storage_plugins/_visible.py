@@ -70,6 +70,12 @@ def on_one_line(message: str) -> str:
     return " ".join([*(line if line.endswith((".", ":", "?")) else f"{line}." for line in first), last])
 
 
+def error_in_words(error: Exception) -> str:
+    """Return an error's message; of one that is not this package's, also its kind."""
+    ours = hasattr(error, "hint")  # a StorageError, whose module needs this one
+    return str(error) if ours else f"{type(error).__name__}: {error}"
+
+
 def _cell(value: object) -> str:
     return html.escape(visible(str(value))).replace("\n", "<br>")
 

@@ -44,11 +44,6 @@ class StorageError(Exception):
         return _rebuild, (type(self), self.message, self.hint, self.__dict__)
 
 
-def error_in_words(error: Exception) -> str:
-    """Return an error's message; of one that is not this package's, also its kind."""
-    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
-
-
 def _rebuild(cls: type[StorageError], message: str, hint: str | None, state: dict[str, object]) -> StorageError:
     """Restore an error from a pickle, so that it crosses process boundaries whole."""
     error = cls.__new__(cls, message)

@@ -8,17 +8,24 @@ from collections.abc import Callable
 
 COLLEAGUE = 54321  # a user without an entry in the passwd file, and without a home
 GROUP = 54322
+MEMBER = 54323  # another such user, of the same group
 
 
 def as_colleague(work: Callable[[], object]) -> None:
     """Run ``work`` in a child process of another user; fail if it fails. Needs root."""
+    as_user(COLLEAGUE, work)
+
+
+def as_user(user: int, work: Callable[[], object]) -> None:
+    """Run ``work`` in a child process of a user of the group, or of root; fail if it fails. Needs root."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            os.setgroups([])
-            os.setgid(GROUP)
-            os.setuid(COLLEAGUE)
+            if user:
+                os.setgroups([])
+                os.setgid(GROUP)
+                os.setuid(user)
             work()
             status = 0
         except BaseException:

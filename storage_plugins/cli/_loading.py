@@ -12,7 +12,8 @@ import click
 
 from .._identifiers import check_identifier
 from .._records import Pin
-from ..errors import AssemblyNotFound, error_in_words
+from .._visible import error_in_words
+from ..errors import AssemblyNotFound
 from ._exit_codes import exit_code_of_first
 from ._opening import configured, near_names, on_store, opened, progress_of
 from ._options import (
