@@ -15,7 +15,7 @@ exclude_patterns = ["_static"]
 default_role = "py:obj"  # `load` in a docstring leads to its entry
 
 myst_heading_anchors = 4  # as on GitHub
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -33,3 +33,6 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
+
+# `-b man` writes storage-plugins.1, from the code of the command line too
+man_pages = [("reference/commands", "storage-plugins", "upload, cite and load brain-data assemblies", "", 1)]

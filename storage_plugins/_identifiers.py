@@ -31,8 +31,10 @@ def check_file_name(name: object) -> str:
     return _check(name, "file name", MAX_FILE_NAME)
 
 
-def check_prefix(prefix: str) -> str:
+def check_prefix(prefix: object) -> str:
     """Return ``prefix`` if file names may begin with it (``assy_``, ``ceiling_``, or the empty one)."""
+    if not isinstance(prefix, str):
+        raise InvalidIdentifier(f"An assembly prefix must be a str, got {type(prefix).__name__}")
     if not _PREFIX.fullmatch(prefix) or len(prefix) > 30:
         raise InvalidIdentifier(
             f"{prefix!r} cannot be an assembly prefix",
@@ -41,7 +43,7 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def assembly_key(identifier: object, prefix: str) -> str:
+def assembly_key(identifier: object, prefix: object) -> str:
     """Return the file name of the assembly ``identifier`` in any store: ``assy_`` + ``a_b`` + ``.nc``."""
     return f"{check_prefix(prefix)}{check_identifier(identifier).replace('.', '_')}.nc"
 

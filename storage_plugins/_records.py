@@ -122,6 +122,15 @@ class _PartMD5s:
         return (*self._done, self._md5.digest())
 
 
+def is_text(value: str) -> bool:
+    """Whether a str can be sent and stored: Python's may have halves of characters (surrogates)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Hashed(Protocol):
     """Whatever states the hashes of a file; None where they are unknown."""
 
@@ -158,6 +167,8 @@ class Pin:
             value = getattr(self, field)
             if value is not None and not isinstance(value, str):
                 raise InvalidPin(f"{field} must be a str, got {type(value).__name__} {value!r}")
+            if value and not is_text(value):
+                raise InvalidPin(f"{field} has characters that are not Unicode text: {value!r}")
             object.__setattr__(self, field, value or None)  # an empty string pins nothing
         for field, length in _LENGTHS.items():
             value = getattr(self, field)
@@ -166,7 +177,7 @@ class Pin:
             if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", value):
                 raise InvalidPin(
                     f"{field} must be {length} hexadecimal digits, got {value!r}",
-                    hint="Copy it from the upload's receipt.",
+                    hint="Copy all of it from the receipt. `storage-plugins versions NAME` shows it, too.",
                 )
             object.__setattr__(self, field, value.lower())
 

@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from .errors import StorageError
-
 _HARMLESS = "\n\t"
 _JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Hindi and emoji are written
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -66,9 +64,10 @@ def date_in_words(date: datetime | None) -> str | None:
     return None if date is None else f"{date:%Y-%m-%d %H:%M %Z}"
 
 
-def error_in_words(error: Exception) -> str:
-    """Return an error's message; of one that is not this package's, also its kind."""
-    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
+def on_one_line(message: str) -> str:
+    """Return an error's message and hint, which have lines of their own, as sentences on one line."""
+    *first, last = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    return " ".join([*(line if line.endswith((".", ":", "?")) else f"{line}." for line in first), last])
 
 
 def _cell(value: object) -> str:

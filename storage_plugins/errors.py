@@ -23,6 +23,8 @@ Each error is also the builtin that a caller without knowledge of this package w
 
 from __future__ import annotations
 
+from ._visible import visible
+
 
 class StorageError(Exception):
     """The base of all errors of this package.
@@ -36,10 +38,15 @@ class StorageError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        return visible(f"{self.message}\n  {self.hint}" if self.hint else self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.__dict__)
+
+
+def error_in_words(error: Exception) -> str:
+    """Return an error's message; of one that is not this package's, also its kind."""
+    return str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
 
 
 def _rebuild(cls: type[StorageError], message: str, hint: str | None, state: dict[str, object]) -> StorageError:

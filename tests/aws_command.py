@@ -1,4 +1,4 @@
-"""``aws s3api``, as far as the documents use it: the same requests, without the hundred megabytes of the AWS tools."""
+"""``aws s3api`` and ``aws s3 mb``, as far as the documents use them: the same requests, without the AWS tools."""
 
 import json
 import sys
@@ -10,6 +10,8 @@ import boto3
 
 def main() -> None:
     service, operation, *words = sys.argv[1:]
+    if (service, operation) == ("s3", "mb"):
+        service, operation, words = "s3api", "create-bucket", ["--bucket", words[0].removeprefix("s3://")]
     assert service == "s3api"
     options = {_camel(name): _value(value) for name, value in zip(words[::2], words[1::2], strict=True)}
     getattr(boto3.client("s3", region_name="us-east-1"), operation.replace("-", "_"))(**options)

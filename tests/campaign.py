@@ -28,6 +28,7 @@ import collections
 import contextlib
 import functools
 import hashlib
+import itertools
 import logging
 import random
 import sys
@@ -50,6 +51,7 @@ from storage_plugins.testing._comparison import differences
 
 STEPS = 30
 IDENTIFIERS = {"lab": ("X", "Lab.a", "f.bin"), "home": ("H", "Home.b", "g.bin")}  # with a suffix: a file
+LONGEST = 60  # seconds that an operation may take
 ON_END = (1, 1, 1, 1, 1, 1, 2, 2, 3, 4, 8)  # so many faults one after the other
 
 
@@ -58,12 +60,26 @@ class Backend(Protocol):
 
     Attributes:
         kinds: what may go wrong, by name.
+        stages: of an upload in parts, the kinds of requests, by name; empty if there are none.
+        aims: those that first faults are aimed at, each as often as it is to be hit.
+        large: the size in bytes of a file that is uploaded in parts.
+        unversioned: whether it can have places that keep no versions.
     """
 
     kinds: Mapping[str, Kind]
+    stages: Mapping[str, Callable[[Any], bool]]
+    aims: tuple[str, ...]
+    large: int
+    unversioned: bool
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         """Make an empty place, and return the settings of a store there."""
+
+    def unfinished(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return what is there of uploads that were not finished, without the store."""
+
+    def age(self, settings: Mapping[str, Any]) -> None:
+        """Make what is unfinished older than any upload that may still run."""
 
     def held(self, settings: Mapping[str, Any]) -> Held:
         """Return what that place holds, without the store."""
@@ -97,21 +113,27 @@ class Plan:
 
     Attributes:
         fired: those that did happen, as ``kind at request``.
+        stages: how many of them happened at each stage of an upload in parts.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], chance: random.Random, interfere: Callable[[], None] | None) -> None:
+    def __init__(self, backend: Backend, chance: random.Random, operation: "Operation") -> None:
         self._left: list[tuple[int, str, Any]] = []  # requests that go well before it, kind, fault
+        self._kinds, self._stages = backend.kinds, backend.stages
+        names = [*self._kinds]
+        weights = [self._kinds[name].weight for name in names]
         for _ in range(chance.choice((1, 2, 3))):
-            names = [chance.choice([*kinds])] * chance.choice(ON_END)
+            drawn = chance.choices(names, weights) * chance.choice(ON_END)
             if chance.random() < 0.3:
-                names = chance.choices([*kinds], k=len(names))
-            before = chance.randrange(chance.choice((3, 8, 20)))
-            for name in names:
-                self._left.append((before, name, kinds[name].draw(chance)))
+                drawn = chance.choices(names, weights, k=len(drawn))
+            before = chance.randrange(chance.choice(operation.reach))
+            for name in drawn:
+                self._left.append((before, name, self._kinds[name].draw(chance)))
                 before = 0
+        self._aim = self._stages[chance.choice(backend.aims)] if operation.aimed else None
         self.fired: list[str] = []
-        self._kinds, self._requests, self._well = kinds, 0, 0
-        self._interfere = [(chance.randrange(8), interfere)] if interfere else []
+        self.stages: collections.Counter[str] = collections.Counter()
+        self._requests = self._well = 0
+        self._interfere = [(chance.randrange(8), operation.interfere)] if operation.interfere else []
         self._lock = threading.Lock()
 
     def ask(self, request: Any) -> Any:
@@ -119,25 +141,40 @@ class Plan:
             self._requests += 1
             if self._interfere and self._requests > self._interfere[0][0]:
                 self._interfere.pop()[1]()
-            if not self._left or self._well < self._left[0][0] or not self._kinds[self._left[0][1]].fits(request):
+            if not self._is_due(request):
                 self._well += 1
                 return None
             _, name, fault = self._left.pop(0)
+            self._aim = None  # what comes after the first may happen at any request
+            self.stages.update(stage for stage, fits in self._stages.items() if fits(request))
             self.fired.append(f"{name} at {self._requests}")
             self._well = 0
             return fault
+
+    def _is_due(self, request: Any) -> bool:
+        if not self._left or not self._kinds[self._left[0][1]].fits(request):
+            return False
+        return self._well >= self._left[0][0] if self._aim is None else self._aim(request)
 
     def __str__(self) -> str:
         return f"faults by request: {', '.join(self.fired) or 'none'}"
 
 
 class Operation(NamedTuple):
-    """A call, and what is demanded of what it returns; ``interfere``: what somebody else may do meanwhile."""
+    """A call, and what is demanded of what it returns.
+
+    Attributes:
+        interfere: what somebody else may do meanwhile.
+        reach: before the first fault go fewer requests well than one of these numbers.
+        aimed: whether the first fault is to happen at a stage of an upload in parts.
+    """
 
     name: str
     call: Callable[[], Any]
     judge: Callable[[Any], None]
     interfere: Callable[[], None] | None = None
+    reach: tuple[int, ...] = (3, 8, 20)
+    aimed: bool = False
 
 
 # a round
@@ -160,6 +197,12 @@ class Place:
     def put(self, key: str, data: bytes) -> None:
         self._host.put(self.settings, key, data)
 
+    def unfinished(self) -> list[str]:
+        return list(self._host.unfinished(self.settings))
+
+    def age(self) -> None:
+        self._host.age(self.settings)
+
 
 class Round:
     """Places, machines, and the operations on them."""
@@ -169,6 +212,8 @@ class Round:
         local = {name: LocalFolder(folder / name) for name in ("home", "back")}
         hosts = {"lab": host, "copy": host, **local}
         self._places = {name: Place(name, host, host.settings()) for name, host in hosts.items()}
+        if host.unversioned:
+            self._places["plain"] = Place("plain", host, host.settings(versioned=False))
         self._stores: dict[tuple[str, str], Any] = {}
         self._made: dict[str, set[str]] = collections.defaultdict(set)  # by key: sha256 of all that was ever sent
         self._assemblies: dict[str, xr.DataArray] = {}  # by sha256
@@ -187,9 +232,10 @@ class Round:
     def step(self) -> tuple[Operation, Plan, StorageError | None]:
         """Make one operation and look that all is as it should be."""
         operation = self._draw()
-        plan = Plan(self._host.kinds, self._chance, operation.interfere)
+        plan = Plan(self._host, self._chance, operation)
         self._host.go_wrong(plan.ask)
         failed: StorageError | None = None
+        began = time.monotonic()
         try:
             result = operation.call()
         except StorageError as error:
@@ -198,7 +244,9 @@ class Round:
             raise Violation(f"{operation.name} raised {type(error).__name__}: {error} ({plan})") from error
         finally:
             self._host.go_wrong(lambda request: None)
+        took = time.monotonic() - began
         try:
+            demand(took < LONGEST, f"it took {took:.0f} s")
             self._look_round()
             if failed is None:
                 operation.judge(result)
@@ -215,25 +263,41 @@ class Round:
             operation.judge(operation.call())
         self._look_round()
         for name, receipt in self._acknowledged:
-            mirrored = {"lab": "back", "home": "copy"}[name]
+            wheres = {"lab": ("lab", "back"), "home": ("home", "copy"), "plain": ("plain",)}[name]
+            if receipt.size >= 16 << 20:
+                wheres = ()  # its version and its receipt are enough
             by_version, *by_hash = ({pin: getattr(receipt, pin)} for pin in ("version_id", "sha1", "sha256"))
-            for where, pin in ((name, by_version), *((where, pin) for where in (name, mirrored) for pin in by_hash)):
+            for where, pin in ((name, by_version), *((where, pin) for where in wheres for pin in by_hash)):
                 store = self._store(where, self._chance.choice(("here", "elsewhere")))
                 load = store.fetch if _is_file(receipt.identifier) else store.load_file
                 self._demand_bytes(load(receipt.identifier, **pin), {receipt.sha256})
             self._demand_bytes(self._load(self._store(name), receipt, {}), {receipt.sha256})
+        self._demand_nothing_left()
+
+    def _demand_nothing_left(self) -> None:
+        """Demand that the next upload removes what failures left behind, once that is old."""
+        for name, place in self._places.items():
+            if unfinished := place.unfinished():
+                place.age()
+                for identifier in {_identifier(key) for key in unfinished}:
+                    self._store(name, fresh=True).upload_file(
+                        self._write(identifier, size=self._host.large), identifier
+                    )
+                demand(not place.unfinished(), f"{name} still has {place.unfinished()}")
 
     # operations
 
     def _draw(self) -> Operation:
         chance = self._chance
         ways: list[tuple[int, Callable[[], Operation]]] = [
-            (9, self._upload),
-            (9, self._load_one),
-            (2, self._versions),
-            (2, self._identifiers),
-            (2, lambda: self._mirror("home", "copy")),
-            (1, lambda: self._mirror("lab", "back")),
+            (8, self._upload),
+            (14, self._load_one),
+            (4, self._versions),
+            (4, self._identifiers),
+            (1, lambda: self._mirror("home", "copy")),
+            (2, lambda: self._mirror("lab", "back")),
+            *([(2, self._upload_in_parts)] if self._host.stages else []),
+            *([(1, self._upload_without_versions)] if self._host.unversioned else []),
         ]
         (way,) = chance.choices([way for _, way in ways], [weight for weight, _ in ways])
         return way()
@@ -262,7 +326,9 @@ class Round:
             demand(_facts(receipt) in self._receipts, "there is no such receipt on disk")
             self._acknowledged.append(("lab", receipt))
             new = [version for version in place.of(key)[len(before) :] if version[1] == data]
-            right = (0, 1) if unchanged and others else (0,) if unchanged else (1,)
+            # without a record, not every host knows the hashes of what somebody else uploaded
+            unknown = bool(others) or sha256 in self._theirs
+            right = (0, 1) if unchanged and unknown else (0,) if unchanged else (1,)
             demand(len(new) in right, f"it was kept {len(new)} times")
 
         others: list[bytes] = []
@@ -271,9 +337,38 @@ class Round:
             others.append(theirs)
             self._put(place, key, theirs)
 
-        theirs = self._write(identifier).read_bytes()
+        theirs = self._write(identifier).read_bytes() if chance.random() < 0.4 else b""
         name = "unchanged" if unchanged else "version" if before else "new"
-        return Operation(f"upload {name}", call, judge, interfere if chance.random() < 0.4 else None)
+        reach = (1, 2, 5) if unchanged else (3, 8, 20)
+        return Operation(f"upload {name}", call, judge, interfere if theirs else None, reach)
+
+    def _upload_in_parts(self) -> Operation:
+        return self._upload_large("lab")._replace(name="upload in parts", aimed=True)
+
+    def _upload_without_versions(self) -> Operation:
+        """Upload a new name to a place without versions."""
+        if self._host.stages and self._chance.random() < 0.7:
+            return self._upload_large("plain")._replace(name="upload without versions", aimed=True)
+        return self._upload_large("plain", size=5000)._replace(name="upload without versions")
+
+    def _upload_large(self, where: str, size: int | None = None) -> Operation:
+        """Upload a file under a name of its own; what failed is uploaded once more, without faults."""
+        place = self._places[where]
+        self._numbers += 1
+        key = f"large-{self._numbers}.bin"
+        path = self._write(key, size=size or self._host.large)
+        data = path.read_bytes()
+        store = self._store(where, fresh=self._chance.random() < 0.5)
+
+        def judge(receipt: Receipt) -> None:
+            demand(receipt.sha256 == hashes(data)[0], "the receipt has another sha256")
+            demand(
+                place.of(key) == [(_real(receipt.version_id), data)], f"there are {[id_ for id_, _ in place.of(key)]}"
+            )
+            demand(_facts(receipt) in self._receipts, "there is no such receipt on disk")
+            self._acknowledged.append((where, receipt))
+
+        return Operation("", lambda: store.upload_file(path, key), judge)
 
     def _load_one(self) -> Operation:
         place, chance = self._places["lab"], self._chance
@@ -293,7 +388,7 @@ class Round:
             "newest": {"newest": True},
             "receipt": {},
         }
-        name = chance.choice([*pins] if receipts else [*pins][:-1])
+        (name,) = chance.choices([*pins], weights=(5, 3, 3, 2, 2 if receipts else 0))  # some ask less often
         what: Any = identifier
         if name == "receipt":
             what = chance.choice(receipts)
@@ -307,12 +402,13 @@ class Round:
                 expected.update(hashes(data)[0] for _, data in place.of(key)[len(before) - 1 :])
             self._demand_bytes(result, expected)
 
-        theirs = self._write(identifier).read_bytes()
+        theirs = self._write(identifier).read_bytes() if chance.random() < 0.1 else None
         return Operation(
             f"load {name}",
             lambda: self._load(store, what, pins[name]),
             judge,
-            (lambda: self._put(place, key, theirs)) if chance.random() < 0.1 else None,
+            (lambda: self._put(place, key, theirs)) if theirs is not None else None,
+            reach=(1, 2, 5),
         )
 
     def _versions(self) -> Operation:
@@ -331,7 +427,7 @@ class Round:
                 demand((version.sha1 or sha1, version.size) == (sha1, version.size and size), f"it told {version}")
                 demand(version.identifier in (None, identifier), f"it told {version}")
 
-        return Operation("versions", lambda: store.versions(identifier), judge)
+        return Operation("versions", lambda: store.versions(identifier), judge, reach=(1, 2, 5))
 
     def _identifiers(self) -> Operation:
         place, chance = self._places["lab"], self._chance
@@ -343,9 +439,10 @@ class Round:
             files = [identifier for identifier in right if _is_file(identifier)]
             # a version that somebody else uploaded without a record has no name but its file's
             told = ([name.replace("Lab_a", "Lab.a") for name in told[0]], told[1])
+            told = (told[0], [name for name in told[1] if not name.startswith("large-")])
             demand(told == ([name for name in right if name not in files], files), f"it told {told}, not {right}")
 
-        return Operation("identifiers", lambda: (store.identifiers(), store.file_names()), judge)
+        return Operation("identifiers", lambda: (store.identifiers(), store.file_names()), judge, reach=(1, 2, 5))
 
     def _mirror(self, source: str, target: str) -> Operation:
         if source == "home":
@@ -387,14 +484,14 @@ class Round:
         store.cache = Cache([cache])
         return store
 
-    def _write(self, identifier: str, data: bytes | None = None) -> Path:
+    def _write(self, identifier: str, data: bytes | None = None, *, size: int | None = None) -> Path:
         """Write a file to be uploaded: new bytes unless they are given."""
         self._numbers += 1
         path = self._folder / f"upload-{self._numbers}"
         if data is not None:
             path.write_bytes(data)
         elif _is_file(identifier):
-            size = self._chance.choice((1, 500, 5000, 300_000, 700_000, 2_500_000))
+            size = size or self._chance.choice((1, 500, 5000, 300_000, 700_000, 2_500_000))
             path.write_bytes(self._chance.randbytes(size))
         else:
             assembly = make_assembly(self._chance.randrange(10**6))
@@ -450,7 +547,7 @@ class Round:
                     version = files[f"{name.partition('@')[0]}.yaml"]
                     demand(version["sha256"] == copy["sha256"], f"{folder.name}/{name} is of another version")
                     told = (version["key"], version["sha256"], version["sha1"], int(version["size"]))
-                    yield (*told, copy["address"], copy["version_id"])
+                    yield (*told, copy["address"], _real(copy.get("version_id")))
 
 
 def _key(identifier: str) -> str:
@@ -461,8 +558,17 @@ def _is_file(identifier: str) -> bool:
     return identifier.endswith(".bin")
 
 
+def _identifier(key: str) -> str:
+    return key if _is_file(key) else "left.bin"
+
+
 def _facts(receipt: Receipt) -> tuple[Any, ...]:
-    return receipt.key, receipt.sha256, receipt.sha1, receipt.size, receipt.address, receipt.version_id
+    return receipt.key, receipt.sha256, receipt.sha1, receipt.size, receipt.address, _real(receipt.version_id)
+
+
+def _real(version_id: str | None) -> str | None:
+    """Return a version's id; None for "null", by which S3 names what has none."""
+    return None if version_id == "null" else version_id
 
 
 def _merged(history: list[bytes]) -> list[bytes]:
@@ -500,6 +606,7 @@ class Tally:
     def __init__(self) -> None:
         self.overcome: collections.Counter[tuple[str, str]] = collections.Counter()
         self.failed: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.stages: collections.Counter[str] = collections.Counter()
         self.operations = self.rounds = 0
 
     @property
@@ -508,6 +615,7 @@ class Tally:
 
     def count(self, operation: Operation, plan: Plan, failed: StorageError | None) -> None:
         self.operations += 1
+        self.stages += plan.stages
         for fired in plan.fired:
             kind = fired.partition(" at ")[0]
             (self.overcome if failed is None else self.failed)[operation.name, kind] += 1
@@ -565,11 +673,19 @@ def play(backend: str, seed: int, number: int, tally: Tally) -> None:
     tally.rounds += 1
 
 
-def run(backend: str, faults: int, seed: int) -> Tally:
-    """Play rounds until so many faults have happened."""
+def run(backend: str, faults: int, seed: int, *, found: list[Violation] | None = None) -> Tally:
+    """Play rounds until so many faults have happened; a violation ends it, or is added to ``found``."""
     tally = Tally()
-    while tally.fired < faults:
-        play(backend, seed, tally.rounds + 1, tally)
+    for number in itertools.count(1):
+        try:
+            play(backend, seed, number, tally)
+        except Violation as violation:
+            if found is None:
+                raise
+            found.append(violation)
+            print(violation, flush=True)
+        if tally.fired >= faults:
+            break
     return tally
 
 
@@ -582,16 +698,20 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("storage_plugins").addHandler(logging.NullHandler())  # that a pin was out of date is expected
     began = time.monotonic()
+    found: list[Violation] = []
     if given.round is None:
-        tally = run(given.backend, given.faults, given.seed)
+        tally = run(given.backend, given.faults, given.seed, found=found)
     else:
         play(given.backend, given.seed, given.round, tally := Tally())
     print(tally.table())
+    if tally.stages:
+        print("uploads in parts:", ", ".join(f"{count} at {stage}" for stage, count in sorted(tally.stages.items())))
     print(
         f"{given.backend}, seed {given.seed}: {tally.fired} faults happened in {tally.operations} operations of "
-        f"{tally.rounds} rounds; nothing false, nothing lost; {time.monotonic() - began:.0f} s"
+        f"{tally.rounds} rounds; {f'{len(found)} VIOLATIONS' if found else 'nothing false, nothing lost'}; "
+        f"{time.monotonic() - began:.0f} s"
     )
-    return 0
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

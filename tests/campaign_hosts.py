@@ -10,6 +10,7 @@ import errno
 import functools
 import hashlib
 import itertools
+import json
 import os
 import random
 import re
@@ -17,29 +18,50 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 from unittest import mock
 
 import fsspec
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from osf_answers import HTML, Request
 from osf_host import Folder
-from osf_server import Fault, OSFServer
+from osf_server import Fault, OSFServer, trickle
 from proxy import Answer, Proxy
 from s3_servers import S3Server, served_moto
 
+from storage_plugins.atomic import TEMPORARY
+
 TOKEN = "campaign-token"
-Held = dict[str, list[tuple[str, bytes]]]  # of each key its versions, oldest first: id and bytes
+TIMEOUT = 5  # seconds that stores wait for a host
+Held = dict[str, list[tuple[str | None, bytes]]]  # of each key its versions, oldest first: id and bytes
 Chance = random.Random
 
 
 class Kind(NamedTuple):
-    """A kind of fault: how one is drawn, and with which requests it can happen."""
+    """A kind of fault: how one is drawn, with which requests it can happen, and how often beside others."""
 
     draw: Callable[[Chance], Any]
     fits: Callable[[Any], bool] = lambda request: True
+    weight: float = 1.0
+
+
+class OnlyVersions:
+    """What holds for hosts without uploads in parts and without places that keep no versions."""
+
+    stages: ClassVar[Mapping[str, Callable[[Any], bool]]] = {}
+    aims: tuple[str, ...] = ()
+    large = 1000
+    unversioned = False
+
+    def unfinished(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return nothing: what is left there cannot be told apart, or is not removed."""
+        return []
+
+    def age(self, settings: Mapping[str, Any]) -> None:
+        """Do nothing, as nothing is unfinished."""
 
 
 def some_byte(chance: Chance) -> int:
@@ -68,7 +90,36 @@ def is_answered_in_full(request: Request) -> bool:
     return not (request.origin == "files" and "version" in request.query)  # else with a redirect, which has no body
 
 
-class Osf:
+def is_download(request: Request) -> bool:
+    listed = request.path.endswith("/") or not {"meta", "revisions"}.isdisjoint(request.query)
+    return request.method == "GET" and request.origin != "api" and not listed
+
+
+def flip_of_osf(chance: Chance) -> Fault:
+    at = chance.random()
+
+    def spoil(answer: Any) -> None:
+        if answer.body:
+            place = int(at * len(answer.body))
+            answer.body = answer.body[:place] + bytes([answer.body[place] ^ 1]) + answer.body[place + 1 :]
+
+    return Fault(spoil=spoil)
+
+
+def repeat_of_osf(chance: Chance) -> Fault:
+    """Let a page's next one be itself."""
+
+    def spoil(answer: Any) -> None:
+        with contextlib.suppress(ValueError):
+            page = json.loads(answer.body)
+            if isinstance(page.get("data"), list) and isinstance(page.get("links"), dict):
+                page["links"]["next"] = page["links"].get("self") or page["links"].get("first")
+                answer.body = json.dumps(page).encode()
+
+    return Fault(spoil=spoil)
+
+
+class Osf(OnlyVersions):
     """The stand-in for OSF. Each place is a project of its own."""
 
     kinds: Mapping[str, Kind] = {
@@ -88,6 +139,17 @@ class Osf:
             b'{"errors": [{"detail": "Request was throttled. Expected available in 5 seconds."}]}'
         ),
         "429 of the files": slow_down(b'{"error": "API rate-limiting active due to too many requests", "headers": {}}'),
+        "200 and nothing": answering(200),
+        "200 and a list without an end": Kind(  # the files host has no other
+            lambda chance: Fault(answer=(200, {"Content-Type": "application/json"}, b'{"data": []}')),
+            lambda request: request.origin == "api",
+        ),
+        "201 and nothing": answering(201),
+        "204": answering(204),
+        "302": answering(302, Location="http://127.0.0.1:9/login"),
+        "flipped bit": Kind(flip_of_osf, is_download),
+        "repeated page": Kind(repeat_of_osf, lambda request: request.method == "GET" and request.origin == "api"),
+        "trickle": Kind(lambda chance: Fault(trickle=True), weight=0.1),
         "500": answering(500),
         "502": answering(502, b"<html>Bad gateway</html>", **{"Content-Type": "text/html"}),
         "503": answering(503, b"{}"),
@@ -104,9 +166,15 @@ class Osf:
     def __exit__(self, *error: Any) -> None:
         self._server.__exit__(*error)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         node = self._server.host.node(roles={TOKEN: "write"})
-        return {"backend": "osf", "project": node.id, "token": TOKEN, "api_url": self._server.api_url}
+        return {
+            "backend": "osf",
+            "project": node.id,
+            "token": TOKEN,
+            "api_url": self._server.api_url,
+            "timeout": TIMEOUT,
+        }
 
     def held(self, settings: Mapping[str, Any]) -> Held:
         found: Held = {}
@@ -158,6 +226,10 @@ class Exchange(NamedTuple):
         """Of the object; empty for requests to the bucket."""
         return self.path.partition("?")[0].strip("/").partition("/")[2]
 
+    @property
+    def is_list_of_uploads(self) -> bool:
+        return self.method == "GET" and not self.key and "?uploads" in self.path
+
 
 class Wrong(NamedTuple):
     """What the proxy does instead of passing on a request and its answer.
@@ -167,12 +239,18 @@ class Wrong(NamedTuple):
         cut_request: of the body, so many bytes are read, and the connection is closed.
         spoil: changes the answer.
         cut_answer: of the answer's body, so many bytes are sent.
+        length: what the answer claims beyond its real length; negative for less.
+        carry_on: "100 Continue" is sent so often before anything else.
+        trickle: the answer comes a byte at a time, and has no end.
     """
 
     instead: Answer | None = None
     cut_request: int | None = None
     spoil: Callable[[Answer], None] = lambda answer: None
     cut_answer: int | None = None
+    length: int = 0
+    carry_on: int = 0
+    trickle: bool = False
 
 
 def made_up(status: int, body: bytes = b"", type_: str = "application/xml") -> Kind:
@@ -234,6 +312,38 @@ def lose(answer: Answer) -> None:
     answer.status = 0
 
 
+def repeat(chance: Chance) -> Wrong:
+    """Say that there is more, from where this page began."""
+
+    def spoil(answer: Answer) -> None:
+        after = b"</ListBucketResult>" if b"<ListBucketResult" in answer.body else b"</ListVersionsResult>"
+        token = b"<NextContinuationToken>1</NextContinuationToken><NextKeyMarker>.</NextKeyMarker>"
+        token += b"<NextVersionIdMarker>1</NextVersionIdMarker>"
+        answer.body = answer.body.replace(b"<IsTruncated>false", b"<IsTruncated>true").replace(after, token + after)
+
+    return Wrong(spoil=spoil)
+
+
+def forged_etag(chance: Chance) -> Wrong:
+    etag = f'"{chance.randbytes(16).hex()}"'
+
+    def spoil(answer: Answer) -> None:
+        if "etag" in answer.headers:
+            answer.headers["etag"] = etag
+
+    return Wrong(spoil=spoil)
+
+
+def forged_record(chance: Chance) -> Wrong:
+    sha256 = chance.randbytes(32).hex()
+
+    def spoil(answer: Answer) -> None:
+        if "x-amz-meta-sha256" in answer.headers:
+            answer.headers["x-amz-meta-sha256"] = sha256
+
+    return Wrong(spoil=spoil)
+
+
 PAGE = b"<html><body>Welcome to the hotel's network. Please log in.</body></html>"
 
 
@@ -253,9 +363,18 @@ class FaultyProxy(Proxy):
             body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
             answer = wrong.instead or self.forward(handler, body)
             wrong.spoil(answer)
-            handler.close_connection = not answer.status or wrong.cut_answer is not None
-            if answer.status:
-                self.send(handler, answer, answer.body[: wrong.cut_answer])
+            handler.close_connection = not answer.status or wrong.cut_answer is not None or wrong.length > 0
+            for _ in range(wrong.carry_on):
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if wrong.trickle:
+                trickle(handler)
+            elif answer.status:
+                sent = answer.body[: wrong.cut_answer]
+                answer.body += b"?" * wrong.length  # its length is what is claimed
+                answer.body = answer.body[: len(answer.body) + min(0, wrong.length)]
+                if "content-length" in answer.headers:
+                    answer.headers["content-length"] = f"{max(0, int(answer.headers['content-length']) + wrong.length)}"
+                self.send(handler, answer, sent[: len(answer.body)])
 
 
 _FOR_EVER = contextlib.ExitStack()
@@ -267,8 +386,24 @@ def moto() -> S3Server:
     return _FOR_EVER.enter_context(served_moto())
 
 
-class S3:
-    """Moto, behind a proxy. Each place is a bucket of its own, with versions."""
+def _buckets() -> Mapping[str, Any]:
+    from moto.s3.models import s3_backends
+
+    return cast(Mapping[str, Any], s3_backends["123456789012"]["aws"].buckets)
+
+
+class S3(OnlyVersions):
+    """Moto, behind a proxy. Each place is a bucket of its own."""
+
+    large = (16 << 20) + 1  # the plugin's own limit
+    aims = ("Initiate", "Part", "Complete", "Complete", "Complete")
+    unversioned = True
+    stages: ClassVar[Mapping[str, Callable[[Exchange], bool]]] = {
+        "Initiate": lambda request: request.method == "POST" and "uploads" in request.path,
+        "Part": lambda request: request.method == "PUT" and "partNumber=" in request.path,
+        "Complete": lambda request: request.method == "POST" and "uploadId=" in request.path,
+        "Abort": lambda request: request.method == "DELETE" and "uploadId=" in request.path,
+    }
 
     kinds: Mapping[str, Kind] = {
         "reset": Kind(lambda chance: Wrong(instead=Answer(0, {}, b""))),
@@ -280,7 +415,16 @@ class S3:
         "202 and a page": made_up(202, PAGE, "text/html"),
         "204": made_up(204),
         "302": Kind(lambda chance: Wrong(instead=Answer(302, {"location": "http://127.0.0.1:9/login"}, b""))),
+        "307": Kind(lambda chance: Wrong(instead=Answer(307, {"location": "http://127.0.0.1:9/login"}, b""))),
+        "too long": Kind(lambda chance: Wrong(length=chance.choice((1, 50, 5000))), lambda r: r.method == "GET"),
+        "too short": Kind(lambda chance: Wrong(length=-chance.choice((1, 50, 5000))), lambda r: r.method == "GET"),
+        "100 and nothing": Kind(lambda chance: Wrong(carry_on=chance.choice((1, 3)), spoil=lose)),
+        "trickle": Kind(lambda chance: Wrong(trickle=True), weight=0.1),
+        "100 and a trickle": Kind(lambda chance: Wrong(carry_on=1, trickle=True), weight=0.1),
         "flipped bit": Kind(flip, reads_object),
+        "forged ETag": Kind(forged_etag),
+        "forged record": Kind(forged_record, reads_object),
+        "repeated page": Kind(repeat, lists),
         "truncated listing": Kind(truncate, lists),
         "listing without an end": Kind(never_ends, lists),
         "no ETag": without("etag"),
@@ -298,7 +442,7 @@ class S3:
         self._client = moto().client()
         key, secret = moto().owner
         self._credentials = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
-        self._read: dict[tuple[str, str, str], bytes] = {}
+        self._read: dict[int, tuple[Any, bytes]] = {}  # moto's version, by its id, and its bytes
         self._buckets: list[str] = []
 
     def __enter__(self) -> Self:
@@ -315,23 +459,44 @@ class S3:
             for each in [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]:
                 self._client.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         bucket = f"campaign-{next(_NUMBERS)}"
         self._buckets.append(bucket)
         self._client.create_bucket(Bucket=bucket)
-        self._client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        return {"backend": "s3", "bucket": bucket, "endpoint_url": self._proxy.url, "region": "us-east-1"}
+        if versioned:
+            self._client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return {
+            "backend": "s3",
+            "bucket": bucket,
+            "endpoint_url": self._proxy.url,
+            "region": "us-east-1",
+            "timeout": TIMEOUT,
+        }
 
     def held(self, settings: Mapping[str, Any]) -> Held:
+        """Look into moto itself, which runs in this process; asking it takes a hundred times longer."""
         found: Held = {}
-        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=settings["bucket"]):
-            for version in reversed(page.get("Versions", ())):
-                place = settings["bucket"], version["Key"], version["VersionId"]
-                if place not in self._read:
-                    answer = self._client.get_object(**dict(zip(("Bucket", "Key", "VersionId"), place, strict=True)))
-                    self._read[place] = answer["Body"].read()
-                found.setdefault(version["Key"], []).append((version["VersionId"], self._read[place]))
+        for key, versions in _buckets()[settings["bucket"]].keys.lists():
+            for version in versions:
+                if not hasattr(version, "value"):
+                    continue  # a delete marker
+                if id(version) not in self._read:
+                    self._read[id(version)] = version, version.value
+                id_ = None if version.version_id in (None, "null") else version.version_id
+                found.setdefault(key, []).append((id_, self._read[id(version)][1]))
         return found
+
+    def unfinished(self, settings: Mapping[str, Any]) -> list[str]:
+        return [upload.key_name for upload in _buckets()[settings["bucket"]].multiparts.values()]
+
+    def age(self, settings: Mapping[str, Any]) -> None:
+        """Let the proxy date what is unfinished eight days back; moto dates all uploads 2010."""
+        long_ago = (datetime.now(UTC) - timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
+
+        def date(answer: Answer) -> None:
+            answer.body = re.sub(rb"(<Initiated>)[^<]*", rb"\g<1>" + long_ago, answer.body)
+
+        self._proxy.ask = lambda request: Wrong(spoil=date) if request.is_list_of_uploads else None
 
     def put(self, settings: Mapping[str, Any], key: str, data: bytes) -> None:
         self._client.put_object(Bucket=settings["bucket"], Key=key, Body=data)
@@ -375,12 +540,16 @@ def reading(change: Callable[[Chance, bytes], bytes]) -> Kind:
     def draw(chance: Chance) -> Failing:
         return lambda call: change(chance, call())
 
-    return Kind(draw, lambda call: call.name == "read" and not call.path.endswith(".json"))
+    return Kind(draw, lambda call: call.name in ("read", "cat_file") and not call.path.endswith(".json"))
 
 
 def flipped(chance: Chance, data: bytes) -> bytes:
     place = chance.randrange(len(data) or 1)
     return data[:place] + bytes(byte ^ 1 for byte in data[place : place + 1]) + data[place + 1 :]
+
+
+def half_a_write(call: Callable[[], Any]) -> Any:
+    """Stand for a write of which half is lost without an error."""
 
 
 _WRITES = ("makedirs", "mkdir", "rm", "write")
@@ -393,7 +562,11 @@ class FaultyFile(MemoryFile):
         return FaultyFiles.asked("read", self.path, lambda: super(FaultyFile, self).read(*arguments))
 
     def write(self, data: Any) -> int:
-        return FaultyFiles.asked("write", self.path, lambda: super(FaultyFile, self).write(data))
+        wrong = FaultyFiles.ask(Call("write", self.path))
+        if wrong is half_a_write:
+            super().write(data[: len(data) // 2])
+            return len(data)
+        return wrong(lambda: super(FaultyFile, self).write(data)) if wrong else super().write(data)
 
 
 class FaultyFiles(MemoryFileSystem):
@@ -423,12 +596,19 @@ def _faulty(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("ls", "info", "makedirs", "mkdir", "rm", "cat_file", "_open"):
+def _open(self: FaultyFiles, path: str, *arguments: Any, **named: Any) -> Any:
+    file = self.asked("_open", path, lambda: MemoryFileSystem._open(self, path, *arguments, **named))
+    file.__class__ = FaultyFile  # the filesystem makes files of its own class
+    return file
+
+
+for _name in ("ls", "info", "makedirs", "mkdir", "rm", "cat_file"):
     setattr(FaultyFiles, _name, _faulty(_name))
+FaultyFiles._open = _open  # type: ignore[method-assign]
 fsspec.register_implementation("campaign", FaultyFiles, clobber=True)
 
 
-class Fsspec:
+class Fsspec(OnlyVersions):
     """A filesystem in memory. Each place is a folder of its own."""
 
     kinds: Mapping[str, Kind] = {
@@ -446,6 +626,7 @@ class Fsspec:
         "an SDK's own error": before(lambda: RuntimeError("the SDK does not know what to do")),
         "lost answer": after(lambda: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")),
         "late timeout": after(lambda: TimeoutError("timed out")),
+        "half a write": Kind(lambda chance: half_a_write, lambda call: call.name == "write" and "/data." in call.path),
         "flipped bit": reading(flipped),
         "short read": reading(lambda chance, data: data[: chance.randrange(len(data) or 1)]),
     }
@@ -461,7 +642,7 @@ class Fsspec:
     def __exit__(self, *error: Any) -> None:
         FaultyFiles.store.clear()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         return {"backend": "fsspec", "url": f"campaign://lab/place-{next(_NUMBERS)}"}
 
     def held(self, settings: Mapping[str, Any]) -> Held:
@@ -485,22 +666,35 @@ class Fsspec:
 # this computer
 
 
-class LocalFolder:
+class LocalFolder(OnlyVersions):
     """A folder of this computer, on which nothing goes wrong: the other end of a mirror."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: dict[tuple[Any, ...], tuple[str, bytes]] = {}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         self._folder.mkdir()
         return {"backend": "local", "root": str(self._folder)}
 
     def held(self, settings: Mapping[str, Any]) -> Held:
         found: Held = {}
         for path in sorted(Path(settings["root"]).glob(".versions/*/*/data.*")):
-            key, number, data = path.parent.parent.name, int(path.parent.name), path.read_bytes()
-            found.setdefault(key, []).append((f"{number}-{_sha256(data)[:12]}", data))
+            key, number, status = path.parent.parent.name, int(path.parent.name), path.stat()
+            state = path, status.st_ino, status.st_mtime_ns, status.st_size
+            if state not in self._read:
+                data = path.read_bytes()
+                self._read[state] = _sha256(data), data
+            sha256, data = self._read[state]
+            found.setdefault(key, []).append((f"{number}-{sha256[:12]}", data))
         return found
+
+    def unfinished(self, settings: Mapping[str, Any]) -> list[str]:
+        return [path.name for path in Path(settings["root"]).rglob(f"{TEMPORARY}*")]
+
+    def age(self, settings: Mapping[str, Any]) -> None:
+        for path in Path(settings["root"]).rglob(f"{TEMPORARY}*"):
+            os.utime(path, (1, 1), follow_symlinks=False)
 
     def put(self, settings: Mapping[str, Any], key: str, data: bytes) -> None:
         """Do nothing: see `Fsspec.put`."""
@@ -519,6 +713,8 @@ class Event(NamedTuple):
     @property
     def writes(self) -> bool:
         """Whether something is changed."""
+        if self.name in ("os.listdir", "os.scandir"):
+            return False
         return self.name != "open" or bool(int(self.arguments[2] or 0) & 0o1103)  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 
 
@@ -562,7 +758,7 @@ class Local(LocalFolder):
         self.go_wrong(None)
         Local._current = None
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         place = self._folder / f"place-{next(_NUMBERS)}"
         place.mkdir(parents=True)
         return {"backend": "local", "root": str(place)}

@@ -118,6 +118,8 @@ def _page(server: OSFServer, request: Request, rows: list[Any]) -> Answer:
     number, total = int(request.query.get("page", 1)), len(rows)
     if request.query.get("sort") == "id":
         rows = sorted(rows, key=lambda row: row["id"])
+    elif request.query.get("sort") == "-date_created":
+        rows = sorted(rows, key=lambda row: row["attributes"]["date_created"], reverse=True)
     elif not server.behaviour.sound_pages and total > size:
         rows = random.Random(number).sample(rows, total)
     following = None

@@ -6,6 +6,7 @@ is recorded; and a callable may make any request go wrong in a given way.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import socket
@@ -35,6 +36,8 @@ class Fault:
         lose_answer: do everything, then reset instead of answering.
         cut_answer: close after so many bytes of the answer's body, before its last at the latest.
         length: what the answer claims beyond its real length; negative for less.
+        spoil: changes the answer.
+        trickle: the answer comes a byte at a time, and has no end.
     """
 
     delay: float = 0.0
@@ -44,6 +47,8 @@ class Fault:
     lose_answer: bool = False
     cut_answer: int | None = None
     length: int = 0
+    spoil: Callable[[Answer], None] | None = None
+    trickle: bool = False
 
 
 @dataclasses.dataclass
@@ -189,6 +194,11 @@ class OSFServer:
             handler.close_connection = True
         else:
             body.drain()
+        if fault.spoil is not None:
+            fault.spoil(answer)
+        if fault.trickle:
+            trickle(handler)
+            return
         _send(handler, answer, fault)
 
 
@@ -221,6 +231,17 @@ def _reset(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
     handler.connection.close()
     handler.wfile = io.BytesIO()  # for what the handler flushes at its end
+
+
+def trickle(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with a byte now and then, until the client has had enough."""
+    handler.close_connection = True
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.02)
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer, fault: Fault) -> None:

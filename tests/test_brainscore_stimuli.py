@@ -13,6 +13,7 @@ from children import child, context
 
 from storage_plugins import EncodingError, IntegrityError, brainscore
 from storage_plugins._copies.cache import Cache
+from storage_plugins.brainscore._archives import unpacked
 from storage_plugins.brainscore._stimulus_sets import unzip
 
 PLACE = "their-bucket/data"
@@ -295,3 +296,16 @@ def test_a_file_that_is_a_folder_too_is_refused(local, tmp_path):
 
     with pytest.raises(StorageError):
         unzip(packed(tmp_path, ("a", b"1"), ("a/b", b"2")))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_with_damaged_data_is_named(local, tmp_path, method):
+    """Each method's decompressor has errors of its own."""
+    path = tmp_path / "stimulus_x.zip"
+    with zipfile.ZipFile(path, "w", method) as opened:
+        opened.writestr("a.png", os.urandom(1000))
+    data = bytearray(path.read_bytes())
+    data[45:600] = bytes(555)
+    path.write_bytes(data)
+    with pytest.raises(EncodingError, match=r"stimulus_x\.zip"):
+        unpacked(path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import axe
 import chromium
 import numpy as np
 import pytest
@@ -127,3 +128,19 @@ def test_a_screen_reader_finds_a_table_with_names(tab, site):
     assert ("rowheader", "Lab2026.small") in named
     assert ("button", "Size") in named
     assert {"table", "status"} <= {role for role, _ in named}
+
+
+def test_axe_finds_nothing_wrong(tab, site):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 4
+    assert [one for page in pages for one in axe.violations(tab, page)] == []
+
+
+def test_words_on_a_phone_are_not_broken_in_the_heads_of_tables(tab, site):
+    tab.width(400)
+    tab.open((site / "assemblies/Lab2026.small.html").as_uri())
+    texts = "[...document.querySelectorAll('thead th')].map(cell => {const text = document.createRange();"
+    texts += "text.selectNodeContents(cell); return [cell.textContent, text.getClientRects().length]})"
+    lines = tab.run(texts)
+    assert "Dimensions" in dict(lines)
+    assert [text for text, number in lines if number > len(text.split())] == []

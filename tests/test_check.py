@@ -58,7 +58,7 @@ def command():
 # where nothing is wrong
 
 
-def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request):
+def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request, caplog):
     kept = store.upload(make_assembly(), "Mine.own")
     findings, trial = check(store)
     assert list(findings) == ALL
@@ -72,6 +72,7 @@ def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request):
     assert (trial.left, trial.not_tried, trial.earlier) == ([], [], [])
     assert store.identifiers() == ["Mine.own"]
     assert store.file_names() == []
+    assert "was damaged" not in caplog.text  # what it damages on purpose worries nobody
     assert store.load(kept).identical(make_assembly())
     assert [path.name for path in (yaml_file.parent / "receipts").iterdir()] == ["assy_Mine_own.nc"]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,24 @@ def test_the_main_job_by_command_line(run, yaml_file, netcdf, tmp_path):
     assert out.read_bytes() == netcdf.read_bytes()
     run("load", "Lab2026.rates", "-o", out, *where, code=6)
     run("load", "Lab2026.rates", "-o", out, "--force", *where)
+
+
+def test_a_uri_is_loaded_without_any_configuration(run, several, tmp_path):
+    receipt = json.loads(run("upload", "a.nc", "Lab2026.rates", "--json").stdout)
+    run("upload", "b.nc", "Lab2026.rates")
+    Path("storage.yaml").unlink()
+    shutil.rmtree("receipts")
+    assert run("load", receipt["uri"]).stdout == run("load", receipt["uri"]).stdout != ""
+    run("load", receipt["uri"], "-o", "copy.nc")
+    assert Path("copy.nc").read_bytes() == Path("a.nc").read_bytes()
+    run("load", receipt["uri"], "-o", "folder/")
+    assert Path("folder", receipt["key"]).read_bytes() == Path("a.nc").read_bytes()
+    assert json.loads(run("load", receipt["uri"], "--json").stdout)["size"] == receipt["size"]
+    for more in (("--sha1", receipt["sha1"]), ("--newest",), ("-s", "lab"), ("--assembly-prefix", "x_")):
+        assert "leave out" in run("load", receipt["uri"], *more, code=2).stderr
+    run("load", receipt["uri"].replace("#sha256=", "#sha256=0"), code=14)
+    run("load", receipt["uri"].replace("assy_", "assi_"), code=3)
+    run("load", "lab:Lab2026.rates", code=13)
 
 
 @on_one_backend
@@ -89,6 +108,21 @@ def test_stores_lists_all_and_what_is_wrong(run, tmp_path):
     assert "'root'" in told
     rows = json.loads(run("stores", "--config", path, "--json").stdout)["stores"]
     assert [row["problem"] is None for row in rows] == [True, False, False]
+
+
+def test_a_problem_of_a_store_has_its_advice_on_a_line_of_its_own(run):
+    Path("storage.yaml").write_text("stores:\n  b: {backend: lokal}\n")
+    (problem,) = (row["problem"] for row in json.loads(run("stores", "--json").stdout)["stores"])
+    first, *advice = problem.splitlines()
+    assert advice
+    shown = run("stores").stdout.splitlines()
+    assert shown[1].endswith(first)
+    assert [line.strip() for line in shown[2 : 2 + len(advice)]] == [line.strip() for line in advice]
+
+
+def test_a_short_hash_comes_with_where_to_find_all_of_it(run, several):
+    run("upload", "a.nc", "Lab2026.rates")
+    assert "`storage-plugins versions NAME`" in run("load", "Lab2026.rates", "--sha1", "7aa19ac2", code=14).stderr
 
 
 def test_without_a_yaml_file_stores_says_so(run):

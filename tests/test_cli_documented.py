@@ -84,6 +84,7 @@ def words_of_today(request):
         if name == "load":
             Path("rates.nc").unlink()  # it is to be written
         texts = {
+            r"'s3://\S+'": f"'{newest.uri}'",
             r"\b1-[0-9a-f]{12}\b": first.version_id,
             r"\b2-[0-9a-f]{12}\b": newest.version_id,
             r"\b[0-9a-f]{40}\b": newest.sha1,

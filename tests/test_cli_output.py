@@ -6,12 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
 import storage_plugins
+from storage_plugins._visible import on_one_line
 from storage_plugins.cli import cli
 from storage_plugins.cli._exit_codes import OTHER
 from storage_plugins.cli._main import run as run_command
@@ -31,8 +33,21 @@ def test_text_from_outside_cannot_control_the_terminal():
     assert visible("x\ny", one_line=True) == r"x\ny"
 
 
+def test_an_error_on_one_line_is_sentences():
+    assert on_one_line("store 'b' is gone\n  Check bucket:\n  or ask") == "store 'b' is gone. Check bucket: or ask"
+    assert on_one_line("One line") == "One line"
+    assert on_one_line("") == ""
+
+
 def harmless(text):
     return not set(text) & set(ESCAPES.replace("[", "").translate(dict.fromkeys(map(ord, "52cZXvpbA;=]J"))))
+
+
+def test_an_error_that_python_prints_is_harmless_too():
+    error = storage_plugins.AssemblyNotFound(f"There is no a{ESCAPES}", hint=f"Look into b{ESCAPES}.\x1b[m")
+    assert harmless(str(error))
+    assert harmless("".join(traceback.format_exception(error)))
+    assert ESCAPES in error.message
 
 
 def test_whatever_is_printed_is_harmless(run, several):

@@ -308,10 +308,17 @@ def shared_bytes_netcdf3(path: Path) -> None:
     path.write_bytes(data[: len(data) - 60 * 40_000])
 
 
+def unwritten_chunks(path: Path) -> None:
+    """A million chunks of one number each, none of them there: HDF5 looks for each, and takes memory for each."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", (1_000_000,), "f8", chunks=(1,))
+
+
 LARGE = {
     "many unwritten variables": many_unwritten,
     "one variable by many names": one_name_each,
     "a chunk wider than its variable": wide_chunk,
+    "many chunks that were never written": unwritten_chunks,
     "deflated twice": deflated_twice,
     "a long attribute": long_attribute,
     "a long attribute among many": long_attribute_among_many,

@@ -205,7 +205,9 @@ def anchors(document: Path) -> set[str]:
 @needs_checkout
 @pytest.mark.parametrize("document", ALL, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_every_link_between_documents_leads_somewhere(document):
-    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text("utf-8"))
+    text = document.read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
+    links += re.findall(r'(?:href|src)="(?!https?:)([^"#]*)#?([^"]*)"', text)
     for path, anchor in links:
         target = (document.parent / path).resolve() if path else document
         if not (PROJECT / "CONTRIBUTING.md").exists() and not target.is_relative_to(PROJECT / "docs"):
@@ -258,9 +260,10 @@ def test_the_guide_to_osf_runs_from_its_first_block_to_its_last(buckets_in_docum
             kept = (tmp_path / "environment").read_text().split("\0")
             environment = dict(variable.split("=", 1) for variable in kept if variable)
         ran.append(done.stdout)
-    assert "copied         1 file" in ran[1]
-    assert "2 versions: 2 whole." in ran[4]
-    assert re.search(r"^Lab2026.rates$", ran[3], re.M)
-    assert re.search(r"^2 .*\n1 ", ran[3], re.M)  # the version ids are OSF's
+    assert "Nothing was left behind." in ran[1]
+    assert "copied         1 file" in ran[2]
+    assert "2 versions: 2 whole." in ran[5]
+    assert re.search(r"^Lab2026.rates$", ran[4], re.M)
+    assert re.search(r"^2 .*\n1 ", ran[4], re.M)  # the version ids are OSF's
     assert [len(osf.host.get(project, "assy_Lab2026_more.nc")) for project in projects] == [0, 1]
     assert "presentation" in ran[-1]

@@ -62,6 +62,17 @@ def store(open_fsspec):
     return open_fsspec()
 
 
+def test_what_a_failed_upload_left_is_no_name(store, root):
+    left = f"{root}/.versions/assy_X.nc/000001-0123456789ab-01234567"
+    fs.makedirs(left)
+    fs.pipe(f"{left}/data.nc", b"data")
+    fs.pipe(f"{left}/receipt.json", b"")  # its writing failed, and so did its removal
+    assert store.identifiers() == []
+    assert store.versions("X") == []
+    store.upload(make_assembly(), "X")
+    assert store.identifiers() == ["X"]
+
+
 def test_the_layout_is_the_documented_one(store, root):
     receipts = [store.upload(make_assembly(seed), "a.b") for seed in (1, 2)]
     folder = f"{root}/.versions/assy_a_b.nc"
@@ -342,7 +353,9 @@ class StrangeFileSystem(MemoryFileSystem):
     def find(self, path, **options):
         if "find" in self.answers:
             return self.answers["find"]
-        return [name for name in super().find(path) if name not in self.dircache]
+        found = super().find(path, detail=True)
+        found = {name: entry for name, entry in found.items() if name not in self.dircache}
+        return found if options.get("detail") else [*found]
 
     def invalidate_cache(self, path=None):
         self.dircache.clear()
@@ -488,7 +501,7 @@ def test_a_webdav_server_stores_simultaneous_uploads(open_fsspec, webdav, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "answer", [None, "<html>", {}, 7, ["<html>"], [{}], [{"type": "file"}], [{"name": "a"}]], ids=str
+    "answer", [None, "<html>", {7: {}}, 7, ["<html>"], [{}], [{"type": "file"}], [{"name": "a"}]], ids=str
 )
 @pytest.mark.parametrize("call", ["ls", "find"])
 def test_what_is_not_a_listing_is_never_an_empty_store(open_fsspec, strange, root, monkeypatch, call, answer):

@@ -80,7 +80,9 @@ WRONG = {
     "versions": [*LISTS, [Version(version_id=1)], [Version(version_id="v1", created=datetime(2026, 1, 1))]],
     "newest": ["v1", [], {}, Version(version_id="v1", size=-1), Version(version_id="v1", size=True)],
     "keys": [*LISTS, ["b.bin"], ["A.BIN"]],
-    "newest_of_all": [3, "a.bin", [RIGHT], ["a.bin"], [("a.bin", "v1")], [(1, RIGHT)], [("a.bin",)]],
+    "newest_of_all": [
+        *(3, "a.bin", [RIGHT], ["a.bin"], [("a.bin", "v1")], [(1, RIGHT)], [("a.bin",)], [("b.bin", RIGHT)]),
+    ],
     "differing_in_case": LISTS,
     "local_file": [Path("a.bin"), ("a.bin", RIGHT), (Path("a.bin"), None), (Path("a.bin"),), [Path("a.bin"), RIGHT]],
     "keeps_versions": ["Enabled", "no", None, 1, 0],
@@ -284,3 +286,9 @@ def test_bytes_that_fit_the_pin_are_right_whatever_the_record_says(source):
     got = Host(files, 5).download("a.bin", None, Nowhere(), pin=Pin(sha1=source.sha1))
     assert got.contradiction is None
     assert len(files.reads) == 1
+
+
+@pytest.mark.parametrize("uri", ["file://elsewhere/folder/a.bin", "file:", "nowhere:a.bin", "a.bin"])
+def test_a_uri_that_no_backend_can_take_apart_is_not_given_out(uri):
+    assert Host(Tunable(uri=uri), 1).uri("a.bin", None) == ""
+    assert Host(Tunable(uri="file:///folder/a.bin"), 1).uri("a.bin", None) == "file:///folder/a.bin"

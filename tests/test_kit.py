@@ -1,6 +1,6 @@
 """Our backends pass the test-kit, with nothing that others do not have.
 
-In the quick run the kit runs on memory and a folder; on S3 and OSF, which are servers, it is slow.
+In the quick run the kit runs on memory and a folder; on S3, OSF and SFTP, which are servers, it is slow.
 """
 
 import dataclasses
@@ -77,7 +77,75 @@ class TestLocal(BackendTests):
         return LocalHost(tmp_path / "root")
 
 
+class FsspecHost(Host):
+    across_processes = False
+
+    def __init__(self):
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        self.fs, self.root = MemoryFileSystem(), f"/{uuid.uuid4().hex}/brain"
+        self.settings = {"backend": "fsspec", "url": f"memory:/{self.root}"}
+
+    def paths(self, key):
+        return [path for path in sorted(self.fs.find(f"{self.root}/.versions/{key}")) if "/data" in path]
+
+    def get(self, key):
+        return [self.fs.cat_file(path) for path in self.paths(key)]
+
+    def put(self, key, data):
+        self.fs.pipe_file(f"{self.root}/{key}", data)
+
+    def damage(self, key, number, data):
+        self.fs.pipe_file(self.paths(key)[number], data)
+
+    def names(self):
+        return self.fs.find(self.root)
+
+
+@pytest.mark.slow
+class TestFsspec(BackendTests):
+    @pytest.fixture
+    def host(self):
+        pytest.importorskip("fsspec")
+        return FsspecHost()
+
+
+class SftpHost(LocalHost):
+    secrets = ("sftp-pa55-w0rd",)
+
+    def __init__(self, sftp, root):
+        super().__init__(root)
+        self.sftp, self.server = sftp, ("127.0.0.1", sftp.port)
+        self.settings = {"backend": "fsspec", "url": sftp.url(root), "secrets": {"password": self.secrets[0]}}
+
+    def put(self, key, data):
+        self.root.mkdir(exist_ok=True, parents=True)
+        (self.root / key).write_bytes(data)
+
+    def unreachable(self):
+        return self.through(1)
+
+    def silent(self, port):
+        return self.through(port)
+
+    def through(self, port):
+        return {**self.settings, "url": f"sftp://127.0.0.1:{port}{self.root}", "host_keys": "any"}
+
+    def denied(self):
+        options = {"key_filename": str(self.sftp.stranger), "look_for_keys": False, "allow_agent": False}
+        return {**self.settings, "options": options}
+
+
+@pytest.mark.slow
+class TestSftp(BackendTests):
+    @pytest.fixture
+    def host(self, sftp, tmp_path):
+        return SftpHost(sftp, tmp_path / "root")
+
+
 class S3Host(Host):
+    part_size = 8 << 20
+
     def __init__(self, server, client, bucket):
         self.kind, self.bucket, self.client = server.kind, bucket, client
         self.settings = {"backend": "s3", "bucket": f"{bucket}/brain", "endpoint_url": server.url, "publish_by": "acl"}
@@ -127,6 +195,14 @@ class TestS3(BackendTests):
     def host(self, s3_server, s3_client, bucket):
         return S3Host(s3_server, s3_client, bucket)
 
+    @pytest.mark.parametrize("test", ["listings", "histories"])
+    def test_full_pages_are_complete(self, test, lab, host, s3_server, monkeypatch):
+        if s3_server.kind != "moto":
+            pytest.skip("pages of a thousand entries are tested by the long listing")
+        host.page_size = 5
+        monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "5")
+        getattr(super(), f"test_{test}_of_full_pages_are_complete")(lab, host)
+
     def test_simultaneous_uploads_from_threads_get_the_ids_of_their_own_bytes(self, lab, s3_server):
         if s3_server.kind == "moto":
             pytest.skip("moto loses versions that are put at the same moment; see STORAGE_PLUGINS_TEST_S3")
@@ -151,6 +227,7 @@ class TestS3WithoutVersions(UnversionedTests):
 
 class OSFHost(Host):
     secrets = (OSF_TOKEN,)
+    page_size = 100
 
     def __init__(self, osf, project):
         self.host, self.project = osf.host, project

@@ -15,7 +15,7 @@ from conftest import make_assembly, write_yaml
 from users import as_colleague, killed_at
 
 import storage_plugins
-from storage_plugins import AssemblyNotFound, IntegrityError, Source
+from storage_plugins import AssemblyNotFound, IntegrityError, Source, StorageError
 from storage_plugins._copies.cache import Cache
 from storage_plugins_local.files import LocalFiles
 
@@ -112,6 +112,30 @@ def test_a_lost_record_hides_nothing(store, root):
     (root / ".versions" / "assy_X.nc" / "000001" / "receipt.json").unlink()
     for pin in ({"sha1": receipt.sha1}, {"version_id": receipt.version_id}, {"newest": True}):
         xr.testing.assert_identical(store.load("X", **pin), make_assembly())
+
+
+def test_a_version_without_a_record_is_listed_with_its_hashes(store, root):
+    receipt = store.upload(make_assembly(), "X")
+    (root / ".versions" / "assy_X.nc" / "000001" / "receipt.json").unlink()
+    (version,) = store.versions("X")
+    assert (version.sha1, version.sha256, version.identifier) == (receipt.sha1, receipt.sha256, None)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_record_that_cannot_be_read_now_is_not_taken_for_a_missing_one(store, monkeypatch, number):
+    store.upload(make_assembly(), "a.b")
+    right = os.open
+
+    def failing(path, *arguments, **named):
+        if str(path).endswith("receipt.json"):
+            raise OSError(number, os.strerror(number), str(path))
+        return right(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(StorageError, match=os.strerror(number)):
+            store.versions("a.b")
+    assert [version.identifier for version in store.versions("a.b")] == ["a.b"]
 
 
 def test_unfinished_versions_are_not_seen(store, root):

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -811,3 +812,17 @@ def test_nothing_there_is_nothing_to_do(config):
     assert report.files == ()
     with pytest.raises(AssemblyNotFound):
         ours.fetch("f")
+
+
+def test_an_upload_of_what_a_mirror_copied_without_a_name_returns_the_name_it_was_given(tmp_path):
+    config = tmp_path / "storage.yaml"
+    stores = {name: {"backend": "local", "root": f"./{name}"} for name in ("lab", "ours")}
+    config.write_text(yaml.safe_dump({"default": "lab", "stores": stores}))
+    lab, ours = (open_store(name, config=config) for name in stores)
+    uploaded = lab.upload(make_assembly(), "Lab.a")
+    (tmp_path / "lab" / ".versions" / uploaded.key / "000001" / "receipt.json").unlink()
+    shutil.rmtree(tmp_path / "receipts")
+    assert mirror(lab, ours).complete  # nothing says what "_" in the file's name stands for
+    path = ours.load_file("Lab.a", sha256=uploaded.sha256)
+    for _ in range(2):
+        assert ours.upload(path, "Lab.a").identifier == "Lab.a"

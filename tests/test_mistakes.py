@@ -231,3 +231,11 @@ def test_a_store_without_both_methods_is_told(mistaken, tmp_path):
     mistaken(HOOK, "files=DictFiles", "store=str")
     with pytest.raises(PluginError, match="store= returned str, which does not have both upload and load"):
         use(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", [None, 5, b"assy_", ["assy_"]])
+def test_a_prefix_that_is_not_text_is_named(prefix):
+    from storage_plugins._identifiers import assembly_key
+
+    with pytest.raises(storage_plugins.InvalidIdentifier, match="must be a str"):
+        assembly_key("X", prefix)

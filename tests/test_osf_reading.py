@@ -1,5 +1,6 @@
 """Reading from OSF: registrations, view-only links, reasons of refusals, statistics, listings that are none."""
 
+import contextlib
 import json
 
 import pytest
@@ -326,6 +327,16 @@ def test_a_list_of_versions_that_does_not_end_is_an_error(open_osf, osf, project
     assert len(osf.requests) < 20
 
 
+@pytest.mark.parametrize("body", [b'{"data": []}', b"{}", b'{"data": null, "links": {"next": null}}'])
+def test_a_list_of_versions_that_is_none_is_not_taken_for_an_empty_one(open_osf, osf, project, body):
+    file = osf.host.put(project, "f", b"one")
+    osf.host.add_version(file, b"two")
+    osf.host.add_version(file, b"three", number=2)  # so that the API's list is needed
+    osf.fault = lambda request: Fault(answer=(200, {}, body)) if request.path.endswith("/versions/") else None
+    with pytest.raises(StoreUnavailable, match="not a page"):
+        list(open_osf().files.versions("f"))
+
+
 # secrets
 
 
@@ -339,3 +350,21 @@ def test_a_files_host_without_https_gets_nothing(open_osf, osf, project, url):
     osf.fault = lambda request: Fault(answer=(200, {}, json.dumps(content).encode()))
     with pytest.raises(StoreUnavailable, match="without https"):
         open_osf().file_names()
+
+
+@pytest.mark.parametrize("of", ["the API", "the files host"])
+def test_a_version_whose_number_has_thousands_of_digits_is_a_typed_error(open_osf, osf, project, of):
+    store = open_osf()
+    for seed in (1, 2):
+        store.upload(make_assembly(seed), "X")
+
+    def fault(request):
+        rows = {"data": [{"id": "9" * 5000, "attributes": {}}], "links": {"next": None}}
+        listing = request.path.endswith("/versions/") if of == "the API" else "revisions" in request.query
+        return Fault(answer=(200, {"Content-Type": "application/json"}, json.dumps(rows).encode())) if listing else None
+
+    osf.fault = fault
+    asked = len(osf.requests)
+    with contextlib.suppress(StorageError):  # where it is one of several sources, it is not missed
+        open_osf().versions("X")
+    assert any(fault(request) for request in osf.requests[asked:])

@@ -639,3 +639,29 @@ def test_after_a_mirror_a_load_without_a_pin_still_means_the_imported_one(tmp_pa
     moved = storage_plugins.open_store("new", config=config)
     assert moved.load("X").identical(make_assembly(1))
     assert moved.load("X", version_id=first.version_id).identical(make_assembly(1))
+
+
+@pytest.mark.parametrize("way", ["file", "imported file", "imported folder"])
+def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path, way):
+    outside, plugin = tmp_path / "outside", tmp_path / "plugin"
+    outside.mkdir()
+    plugin.mkdir()
+    (outside / "secret.py").write_text(f"SHA1 = {'1' * 40!r}\nload_from_s3('Secret', 'v', SHA1)\n")
+    name = {"file": "secret", "imported file": "secret", "imported folder": "more.secret"}[way]
+    if way == "imported folder":
+        (plugin / "more").symlink_to(outside)
+    else:
+        (plugin / "secret.py").symlink_to(outside / "secret.py")
+    own = f"from .{name} import SHA1\nload_from_s3('X', 'v', SHA1)\n" if way != "file" else ""
+    (plugin / "__init__.py").write_text(own)
+    pins, unread = find_pins([plugin])
+    assert pins == {}
+    assert any("link that leads out" in reason for _, _, reason in unread) == (way != "imported folder")
+
+
+def test_links_within_the_folder_are_followed(tmp_path):
+    (tmp_path / "a.py").write_text(f"load_from_s3('X', 'v', {'1' * 40!r})\n")
+    (tmp_path / "b.py").symlink_to("a.py")
+    pins, unread = find_pins([tmp_path])
+    assert [pin.identifier for pin in pins] == ["X"]
+    assert unread == []

@@ -352,3 +352,13 @@ def test_two_thousand_receipts_of_a_key_take_little_time(tmp_path):
     start = time.process_time()
     assert len(receipts.of("assy_X.nc")) >= 2000
     assert time.process_time() - start < 1  # 0.25 s here; 1.4 s with a YAML parser for each
+
+
+def test_what_a_receipt_contains_cannot_control_the_terminal_in_a_warning(tmp_path, caplog):
+    folder = tmp_path / "assy_X.nc"
+    folder.mkdir()
+    (folder / f"{'0' * 16}.yaml").write_text("a: 'b\ufeff\u202e: [\n", encoding="utf-8")
+    (folder / "\x1b[2J.yaml").write_text("a")
+    assert Receipts(tmp_path).of("assy_X.nc") == []
+    assert len(caplog.messages) == 2
+    assert not [text for text in caplog.messages if set(text) & set("\ufeff\u202e\x1b")]

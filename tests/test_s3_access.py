@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import xarray as xr
 from conftest import make_assembly, write_credentials
+from memory_files import MemoryFiles
 
 import storage_plugins
-from storage_plugins import AccessDenied, AssemblyNotFound, NotSupported, StorageError
+from storage_plugins import AccessDenied, AssemblyNotFound, ConfigError, NotSupported, StorageError
 
 KEY = "brain/assy_X.nc"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "private-data.md"
@@ -261,6 +262,37 @@ def test_to_share_needs_credentials(open_lab, as_user, s3_client, bucket):
         open_lab().share("X")
 
 
+@pytest.mark.parametrize("seen", ["by the policy's status", "by an anonymous reader"])
+def test_nothing_private_goes_into_a_bucket_that_anyone_can_read(
+    real, open_lab, bucket, policy, s3_client, tmp_path, memory_store, seen
+):
+    """The second way is that of users who may upload, and may not ask for the policy."""
+    source = memory_store(MemoryFiles(), receipts=False)
+    source.upload(make_assembly(1), "X")
+    (tmp_path / "f.bin").write_bytes(b"private")
+    everything = reading(bucket, "*", "GetObject", "GetObjectVersion")
+    if seen == "by the policy's status":
+        policy(everything)
+    else:
+        trusted = {"AWS": "arn:aws:iam:::user/other"}
+        allowed = ("GetObject", "GetObjectVersion", "PutObject", "PutObjectTagging", "GetBucketVersioning")
+        policy(everything, reading(bucket, trusted, *allowed, "ListBucket", "ListBucketVersions"))
+        write_credentials(Path.home(), real.other)
+    attempts = [
+        lambda: open_lab().upload(make_assembly(1), "X"),
+        lambda: open_lab().upload_file(tmp_path / "f.bin"),
+        lambda: storage_plugins.mirror(source, open_lab()),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ConfigError, match="is public"):
+            attempt()
+    listed = s3_client.list_object_versions(Bucket=bucket).get("Versions", [])
+    assert {each["Key"] for each in listed} <= {"brain/.storage-plugins/public-check"}
+    open_lab(visibility="public").upload(make_assembly(1), "X")
+    as_anyone = open_lab(anonymous="always")
+    xr.testing.assert_identical(as_anyone.load("X"), make_assembly(1))
+
+
 # the whole matrix, as the documentation prints it
 
 ACTS = {"pinned": "p", "newest": "n", "versions": "v", "upload": "u", "link": "l"}
@@ -315,6 +347,9 @@ def test_each_cell_of_the_documented_table_is_so(real, open_lab, bucket, policy,
                     done += letter
             except AccessDenied:
                 pass
+            except ConfigError:
+                if (letter, state) != ("u", "public bucket"):
+                    raise
         return done
 
     def linked(link: str) -> None:
@@ -332,12 +367,17 @@ def test_each_cell_of_the_documented_table_is_so(real, open_lab, bucket, policy,
         *("GetObject", "GetObjectVersion", "ListBucket", "ListBucketVersions"),
     )
     found = {}
-    for state in ("private", "published", "unpublished", "shared", "share expired"):
+    for state in ("private", "published", "unpublished", "shared", "share expired", "public bucket"):
         as_user(real.owner)
         {"published": owner.publish, "unpublished": owner.unpublish}.get(state, lambda name: None)("X")
         time.sleep(max(0.0, expired - time.monotonic()) if state == "share expired" else 0)
         for who, user in users.items():
-            policy(public, *([read] if who == "another user who may read" else []))
+            anyone = reading(bucket, "*", "GetObject", "GetObjectVersion")
+            policy(
+                public,
+                *([read] if who == "another user who may read" else []),
+                *([anyone] * (state == "public bucket")),
+            )
             as_user(user)
             found[who, state] = acts(who, state)
     assert found == matrix_in_document()

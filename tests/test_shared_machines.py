@@ -197,8 +197,13 @@ def test_colleagues_find_what_is_shared(lab):
     folder = shared_folder(lab, 0o777)
     store(Cache([folder]))
     as_colleague(lambda: _found(Cache([folder]), True))
+    as_colleague(lambda: _found_by_sha1(Cache([folder])))
     as_colleague(lambda: store(Cache([folder]), b"of the colleague"))
     assert Cache([folder]).find("x.bin", sha256=digests(b"of the colleague").sha256) is not None
+
+
+def _found_by_sha1(cache: Cache) -> None:
+    assert cache.find("x.bin", sha1=digests(RIGHT).sha1) is not None
 
 
 def _found(cache: Cache, expected: bool) -> None:

@@ -3,13 +3,17 @@
 import doctest
 import importlib
 import inspect
+import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import axe
+import chromium
 import click
 import pytest
 from pages import FLAGS
@@ -133,15 +137,20 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Page]:
     """The pages of the built site, by path."""
+    folder = built("html", tmp_path_factory.mktemp("site"))
+    return {path: Page(path) for path in folder.rglob("*.html")}
+
+
+def built(kind: str, folder: Path) -> Path:
+    """Let Sphinx write into a folder, without a warning."""
     if not (DOCS / "conf.py").exists():
         pytest.skip("no checkout around the tests")
     for package in ("sphinx", "furo", "myst_parser"):
         pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", folder / "trees"]
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", kind, "-d", folder / "trees"]
     done = subprocess.run([*build, DOCS, folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return {path: Page(path) for path in folder.rglob("*.html")}
+    return folder
 
 
 def outside(link: str) -> bool:
@@ -181,6 +190,18 @@ def test_what_scrolls_can_be_reached_by_the_keyboard_and_what_is_beside_the_text
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium here: install chromium")
+def test_axe_finds_nothing_wrong_on_a_page_of_each_kind_and_their_scripts_say_nothing(site):
+    kinds = ("index", "first-assembly", "publish-and-cite", "command-line", "commands", "store", "search", "genindex")
+    pages = [path for path in site if path.stem in kinds]
+    assert len(pages) >= len(kinds)
+    with chromium.tab() as tab:
+        assert [one for page in pages for one in axe.violations(tab, page)] == []
+        assert tab.complaints == []
+        assert [address for address in tab.requested if not address.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.slow
 def test_the_built_reference_has_every_public_name_and_every_option_of_every_command(site):
     anchors = set().union(*(page.anchors for page in site.values()))
     assert set().union(*(public_names(f"storage_plugins{module}") for module in MODULES)) <= anchors
@@ -198,3 +219,35 @@ def test_the_built_reference_has_every_public_name_and_every_option_of_every_com
                 assert all(flag in text for flag in parameter.opts), (words, parameter.opts)
 
     check(cli, "storage-plugins")
+
+
+@pytest.mark.slow
+def test_the_manual_page_has_every_command_with_its_options_and_every_exit_code(tmp_path):
+    page = built("man", tmp_path) / "storage-plugins.1"
+    source = page.read_text("utf-8")
+    sections = re.findall(r"^\.SH (.*)$", source, re.M)
+    assert sections == ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS", "ENVIRONMENT"]
+    plain = source.replace("\\fP", "").replace("\\-", "-")
+    described = dict(re.findall(r"^\.SS (.*)\n((?:(?!\.S[SH] ).*\n)*)", plain, re.M))
+
+    def check(command: click.Command, words: str) -> None:
+        if isinstance(command, click.Group):
+            for name, one in command.commands.items():
+                check(one, f"{words} {name}")
+            return
+        text = described[f"\\fB{words}"]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert all(flag in text for flag in parameter.opts), (words, parameter.opts)
+
+    check(cli, "storage-plugins")
+    if shutil.which("man"):
+        shown = subprocess.run(
+            ["man", "--warnings", "-l", page],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MAN_KEEP_FORMATTING": ""},
+        )
+        assert (shown.returncode, shown.stderr) == (0, "")
+        for code in ("3      not found", "storage-plugins mirror", "--max-size SIZE", "STORAGE_PLUGINS_OFFLINE"):
+            assert code in shown.stdout

@@ -15,6 +15,7 @@ from storage_plugins import (
     EncodingError,
     IntegrityError,
     InvalidIdentifier,
+    InvalidPin,
     NotSupported,
     StorageError,
 )
@@ -197,3 +198,19 @@ def test_a_lazy_assembly_survives_a_pickle_and_honours_chunks(store, assembly):
     lazy = pickle.loads(pickle.dumps(store.load(receipt, chunks={"presentation": 2})))
     assert lazy.chunks == ((2, 2, 2), (3,))
     xr.testing.assert_identical(lazy.compute(), assembly)
+
+
+def test_half_a_character_in_a_uri_or_a_version_id_is_named(store):
+    """As where a Python read bytes of a name or an address that are not UTF-8."""
+    for uri in ("fsspec:memory://lab/\ud800/x.nc", "file:///\ud800/x.nc", "s3://b/x.nc?versionId=\ud800"):
+        with pytest.raises(InvalidPin, match="not Unicode text"):
+            storage_plugins.load(uri)
+    with pytest.raises(InvalidPin, match="not Unicode text"):
+        store.load("X", version_id="\ud800")
+
+
+def test_an_address_cannot_control_the_terminal_in_a_warning(caplog):
+    with pytest.raises(storage_plugins.StorageError):
+        storage_plugins.load("http://127.0.0.1:1/\x9b31m\u202e.nc")
+    assert "not verified" in caplog.text
+    assert not [text for text in caplog.messages if set(text) & set("\x9b\u202e")]

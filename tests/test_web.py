@@ -1,6 +1,7 @@
 """Links: one file behind a web address, loaded and verified."""
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import pickle
@@ -170,6 +171,49 @@ def test_a_redirect_stays_with_https_and_follows_nothing_else(served, proxy):
     assert proxy.requests == []
 
 
+def read(url: str, **wanted):
+    """Read a link; return the bytes and what came with them."""
+    with linked(url).read("f", **wanted) as content:
+        return b"".join(content.blocks), content
+
+
+def test_any_part_of_a_linked_file_can_be_read(link, new_cache):
+    data, content = read(link.partition("#")[0])
+    for start, stop in [(0, 1), (5, 10), (7, None), (0, len(data))]:
+        got, part = read(link.partition("#")[0], start=start, stop=stop)
+        assert got == data[start:stop]
+        assert (part.version.size, part.version.etag, part.whole) == (len(data), content.version.etag, False)
+    assert content.version.etag
+    assert content.private
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 4), (3, None), (3, 5), (9, 10)])
+def test_a_part_of_a_file_from_a_server_that_ignores_ranges_is_the_right_one(served, start, stop):
+    url, answers = served
+    answers["/f"] = Answer(200, {}, b"0123456789")
+    got, content = read(f"{url}/f", start=start, stop=stop)
+    assert got == b"0123456789"[start:stop]
+    assert (content.version.size, content.whole) == (10, True)
+
+
+def test_another_range_or_file_than_was_asked_for_is_an_error(served):
+    url, answers = served
+    answers["/f"] = Answer(206, {"Content-Range": "bytes 3-9/10", "ETag": '"now"'}, b"3456789")
+    with pytest.raises(StoreUnavailable, match="asked for bytes from 2"):
+        read(f"{url}/f", start=2)
+    assert read(f"{url}/f", start=3, if_match='"now"')[0] == b"3456789"
+    with pytest.raises(IntegrityError, match="was replaced"):
+        read(f"{url}/f", start=3, if_match='"before"')
+
+
+def test_a_server_that_asks_for_a_pause_is_heard(served):
+    url, answers = served
+    answers["/f"] = Answer(429, {"Retry-After": "7"}, b"")
+    with pytest.raises(storage_plugins.RateLimited) as caught:
+        read(f"{url}/f")
+    assert caught.value.retry_after == 7
+
+
 @pytest.mark.parametrize("status", [202, 204])
 def test_an_answer_that_is_no_file_is_an_error(served, status):
     url, answers = served
@@ -204,3 +248,27 @@ def test_a_link_without_a_hash_warns_that_nothing_was_verified(link, new_cache, 
     storage_plugins.load(link.partition("#")[0])
     assert "was not verified" in caplog.text
     assert "X-Amz" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("storage"))
+
+
+@pytest.mark.parametrize("header", ["content-length", "content-range", "retry-after"])
+def test_a_number_of_thousands_of_digits_is_a_typed_error_or_passed_over(link, proxy, new_cache, monkeypatch, header):
+    new_cache()
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    def spoil(method: str, path: str, answer: Answer) -> None:
+        answer.status = {"content-range": 206, "retry-after": 429}.get(header, 200)
+        answer.headers[header] = "bytes 0-1/" * (header == "content-range") + "9" * 5000
+
+    proxy.spoil = spoil
+    proxy.send = with_headers_as_they_are
+    with contextlib.suppress(StorageError):
+        storage_plugins.load(link.partition("#")[0])
+
+
+def with_headers_as_they_are(handler: http.server.BaseHTTPRequestHandler, answer: Answer, sent: bytes) -> None:
+    handler.send_response_only(answer.status)
+    for name, value in answer.headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(sent)
+    handler.close_connection = True

@@ -6,14 +6,13 @@ package index; `.ci/run` asks for it.
 
 import ast
 import contextlib
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh_environment import WHEEL, Environment
 from test_examples_and_docs import DATA, TABLE
 
 import storage_plugins
@@ -21,7 +20,6 @@ import storage_plugins
 PROJECT = Path(__file__).parent.parent
 EXAMPLE = PROJECT / "examples" / "storage-plugins-webdav"
 STORIES = PROJECT / "examples" / "natural_stories.py"
-WHEEL = os.environ.get("STORAGE_PLUGINS_TEST_WHEEL")
 needs_checkout = pytest.mark.skipif(not EXAMPLE.exists(), reason="no checkout around the tests")
 
 
@@ -39,35 +37,14 @@ def test_the_core_knows_nothing_of_it():
         assert "storage_plugins_webdav" not in path.read_text("utf-8"), path
 
 
-class Environment:
-    """A virtual environment, and an empty folder that commands are run in."""
-
-    def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        self.programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-        self.folder = folder / "work"
-        self.folder.mkdir()
-
-    def run(self, program: str, *arguments: object, fails: bool = False) -> str:
-        """Run a program of the environment, and return what it says."""
-        done = subprocess.run(
-            [self.programs / program, *map(str, arguments)],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    @contextlib.contextmanager
-    def webdav_server(self):
-        """Serve a folder as the example's tests do; give its address."""
-        (self.folder / "served").mkdir()
-        command = [self.programs / "python", EXAMPLE / "tests" / "served.py", self.folder / "served"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-            yield server.stdout.readline().strip()
-            server.communicate()
+@contextlib.contextmanager
+def webdav_server(environment):
+    """Serve a folder as the example's tests do; give its address."""
+    (environment.folder / "served").mkdir()
+    command = [environment.programs / "python", EXAMPLE / "tests" / "served.py", environment.folder / "served"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield server.stdout.readline().strip()
+        server.communicate()
 
 
 @needs_checkout
@@ -86,7 +63,7 @@ def test_a_package_of_others_is_installed_used_tested_and_gone(tmp_path, monkeyp
     assert re.search(r"^webdav\b.*storage-plugins-webdav 0\.1\.0", environment.run("storage-plugins", "backends"), re.M)
     yaml = re.search(r"^```yaml\n(.*?)^```", (EXAMPLE / "README.md").read_text("utf-8"), re.S | re.M)[1]
     config = environment.folder / "storage.yaml"
-    with environment.webdav_server() as address:
+    with webdav_server(environment) as address:
         yaml = re.sub(r"url: .*", f"url: {address}/assemblies", yaml).replace("brain-lab", "alice")
         config.write_text(yaml.replace("username:", "usrname:"))
         told = environment.run("storage-plugins", "ls", fails=True)

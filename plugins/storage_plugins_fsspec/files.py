@@ -138,7 +138,8 @@ class FsspecFiles(FileOperations):
             if host.renames:  # a key's folder appears together with its first version
                 names |= host.entries(versions).keys()
             else:
-                parts = (path.split("/") for path in host.below(versions))
+                # an upload that failed may have left an empty record
+                parts = (path.split("/") for path, entry in host.below(versions).items() if entry.get("size") != 0)
                 names |= {part[0] for part in parts if part[2:] == [_RECORD] and _NAME.fullmatch(part[1])}
         hidden = not prefix.startswith(".")
         return [name for name in names if name.startswith(prefix) and not (hidden and name.startswith("."))]
@@ -162,6 +163,7 @@ class FsspecFiles(FileOperations):
                 host.discard(plain)
                 return
             host.discard(path.rpartition("/")[0])
+            host.remove_empty(_path(host, _VERSIONS, key))
             info = host.info(plain)
             if info is not None and int(info["size"]) == version.size and _sha256(host, plain, info) == version.sha256:
                 host.discard(plain)

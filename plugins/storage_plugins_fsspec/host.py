@@ -58,20 +58,20 @@ class Host:
                 raise self._wrong(f"a listing of {folder}", entry.get("name"))
         return entries
 
-    def below(self, folder: str) -> list[str]:
-        """Return the paths of all files below a folder, relative to it."""
+    def below(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Return all files below a folder, by their path relative to it."""
         self.fs.invalidate_cache()
         try:
-            found = self.fs.find(folder)
+            found = self.fs.find(folder, detail=True)
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return {}
         start = folder.strip("/") + "/"
-        if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
+        if not isinstance(found, dict) or not all(isinstance(path, str) for path in found):
             raise self._wrong("a listing", found)
-        paths = [path.strip("/") for path in found]
-        if strangers := [path for path in paths if not path.startswith(start)]:
+        files = {path.strip("/"): self._checked(entry) for path, entry in found.items()}
+        if strangers := [path for path in files if not path.startswith(start)]:
             raise self._wrong(f"a listing of {folder}", strangers[0])
-        return [path.removeprefix(start) for path in paths]
+        return {path.removeprefix(start): entry for path, entry in files.items()}
 
     def info(self, path: str) -> dict[str, Any] | None:
         """Return what is known of a file, None if there is none."""
@@ -131,6 +131,9 @@ class Host:
         """Remove a file, or a folder with its content, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm(path, recursive=True)
+
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder if it is empty, on hosts with `renames`: elsewhere an empty folder is not listed."""
 
     def rename(self, folder: str, target: str) -> bool:
         """Rename a folder, on hosts with `renames`; False if ``target`` is taken."""

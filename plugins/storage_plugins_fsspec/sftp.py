@@ -107,6 +107,11 @@ class SftpHost(Host):
             except OSError:
                 super().remove(folder)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder if it is empty. SFTP's own request fails if it is not."""
+        with contextlib.suppress(OSError):
+            self.fs.ftp.rmdir(folder)
+
     def rename(self, folder: str, target: str) -> bool:
         """Rename with SFTP's own request, which fails if the target exists."""
         try:

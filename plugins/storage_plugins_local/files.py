@@ -41,6 +41,10 @@ _VERSION_ID = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{12})")
 _NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
 _RECORD = "receipt.json"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.ENOTDIR)  # EACCES: on Windows
+_NO_RECORD = (  # missing, a link, a folder, a device, too large, or not for this user
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM),
+)
 _CLONE = 0x40049409  # FICLONE of Linux: let a new file share another's blocks until either is changed
 
 
@@ -270,10 +274,12 @@ class LocalFiles(FileOperations):
         data = self._data(key, number)
         record = _record(data.parent / _RECORD)
         status = data.stat()
-        sha256 = str(record.get("sha256") or Source.of(data).sha256)
+        if not record.get("sha256"):
+            source = Source.of(data)
+            record = {**record, "sha1": source.sha1, "sha256": source.sha256}
         return Version.described(
             record,
-            version_id=f"{number}-{sha256[:12]}",
+            version_id=f"{number}-{str(record['sha256'])[:12]}",
             size=status.st_size,
             created=_date(record.get("created")) or datetime.fromtimestamp(status.st_mtime, UTC),
         )
@@ -362,8 +368,12 @@ def _entries(folder: Path) -> list[Path]:
 def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(read_small(path))
-    except (OSError, ValueError, RecursionError):
+    except OSError as error:
+        if error.errno not in _NO_RECORD:
+            raise  # it may have one
         return {}  # a version without a record is still a version
+    except (ValueError, RecursionError):
+        return {}
     return record if isinstance(record, dict) else {}
 
 

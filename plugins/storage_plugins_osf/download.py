@@ -9,6 +9,7 @@ from typing import Any, Self
 from storage_plugins import AssemblyNotFound, StoreUnavailable
 
 from .connection import Connection
+from .entries import number_in
 from .errors import refusal, translated
 
 _BLOCK = 1 << 20
@@ -105,23 +106,23 @@ class Download:
         if response.status_code == 206:
             self._understand_range(response.headers.get("Content-Range", ""))
             return
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal():
-            if self._size not in (None, int(length)):
+        length = number_in(response.headers.get("Content-Length", ""))
+        if length is not None:
+            if self._size not in (None, length):
                 self._doubted()
                 raise self._connection.odd(self._what, f"{length} bytes instead of {self._size}")
-            self._size = int(length)
+            self._size = length
         self._skip = self._start
         stop = self._size if self._stop is None else self._stop
         if stop is not None:
             self._left = max(0, min(stop, self._size if self._size is not None else stop) - self._start)
 
     def _understand_range(self, given: str) -> None:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", given)
+        match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", given)
         if not match or self._stop is None:
             raise self._connection.odd(self._what, "a part of the file without its range")
         first, last, whole = map(int, match.groups())
         if (first, last + 1, whole) != (self._start, self._stop, self._size):
             self._doubted()
-            raise self._connection.odd(self._what, f"another range than asked for: {given}")
+            raise self._connection.odd(self._what, f"another range than asked for: {given[:60]}")
         self._left = last + 1 - first

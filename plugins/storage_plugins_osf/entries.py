@@ -105,6 +105,17 @@ def moment(text: object) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
+def number_in(text: object) -> int | None:
+    """Return the number that a text is; None for other texts, and for numbers of a size that nothing has.
+
+    Example:
+        >>> number_in("12"), number_in("9" * 5000)
+        (12, None)
+    """
+    shown = str(text)
+    return int(shown) if shown.isascii() and shown.isdecimal() and len(shown) <= 18 else None
+
+
 def rows_of(content: Any) -> list[Any] | None:
     """Return the rows of an answer; None if it has no list."""
     rows = content.get("data") if isinstance(content, dict) else None

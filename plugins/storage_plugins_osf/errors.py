@@ -139,7 +139,7 @@ def _retry_after(response: Any, reason: str) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", value):
         number = float(value)
         return max(0.0, number - time.time()) if number > _EPOCH else number
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError, OSError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     match = re.search(r"available in (\d+) second", reason)
     return float(match[1]) if match else None

@@ -61,8 +61,9 @@ class Project:
         ]
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         beside = f", also {', '.join(sorted(others)[:_SHOWN])}{more}" if others else ""
+        files = "the 1 file" if len(ours) == 1 else f"the {len(ours)} files"
         return (
-            f"the whole project {self._title()!r}: the {len(ours)} files of this store with all versions{beside}, "
+            f"the whole project {self._title()!r}: {files} of this store with all versions{beside}, "
             "and everything else in it, such as its wiki. Components keep their own visibility."
         )
 

@@ -19,7 +19,7 @@ import requests
 
 from storage_plugins import StorageError
 
-from .entries import LONG_AGO, Entry, at, entry_of, moment, rows_of, sha256_in
+from .entries import LONG_AGO, Entry, at, entry_of, moment, number_in, rows_of, sha256_in
 from .errors import refusal
 from .tree import ARCHIVE, Look, Tree
 
@@ -233,12 +233,12 @@ class Rows:
             raise refusal(response, key, connection.address)
         rows: list[Row] = []
         for listed in rows_of(connection.json(response, key)) or []:
-            number = str(at(listed, "id"))
-            if not number.isdecimal():
+            number = number_in(at(listed, "id"))
+            if number is None:
                 raise connection.odd(key, "a version has no number")
-            size = self._known.sizes.get((file_id, int(number)))
+            size = self._known.sizes.get((file_id, number))
             modified = moment(at(listed, "attributes", "modified_utc"))
-            rows.append(Row(file_id, int(number), True, sha256_in(listed), size, modified, int(number)))
+            rows.append(Row(file_id, number, True, sha256_in(listed), size, modified, number))
         if not rows:
             raise connection.odd(key, "the file has no versions")
         self._known.counts[file_id] = max(len(rows), self._known.counts.get(file_id, 0))
@@ -251,14 +251,16 @@ class Rows:
             content = self._tree.connection.file_versions(file_id, key, page)
             if content is None:
                 return None
-            before = len(found)
-            for place, row in enumerate(rows_of(content) or []):
-                number, size = str(at(row, "id")), at(row, "attributes", "size")
-                if not number.isdecimal():
+            before, listed = len(found), rows_of(content)
+            if listed is None or not isinstance(content.get("links"), dict):
+                raise self._tree.connection.odd(key, "that is not a page of a list")
+            for place, row in enumerate(listed):
+                number, size = number_in(at(row, "id")), at(row, "attributes", "size")
+                if number is None:
                     raise self._tree.connection.odd(key, "a version has no number")
                 made = moment(at(row, "attributes", "date_created"))
                 known = size if isinstance(size, int) else None
-                found[f"{number} {made} {'' if made else place}"] = Row(file_id, int(number), True, None, known, made)
+                found[f"{number} {made} {'' if made else place}"] = Row(file_id, number, True, None, known, made)
             if at(content, "links", "next") is None:
                 return list(found.values())
             if len(found) == before:

@@ -108,7 +108,7 @@ class LinkedFile(FileOperations):
         if partial and not given.startswith(f"bytes {start}-"):
             raise StoreUnavailable(f"{self.address}: asked for bytes from {start}, got {given[:60] or 'no range'}")
         length = whole if partial else answer.headers.get("Content-Length", "")
-        return partial, int(length) if length.isdecimal() else None
+        return partial, int(length) if length.isdecimal() and len(length) <= 18 else None
 
     def _blocks(self, answer: Any, skip: int, stop: int | None) -> Iterator[bytes]:
         done = 0

@@ -194,10 +194,12 @@ def locate(uri: str) -> tuple[Backend, Location]:
 
 
 def is_understood(uri: str) -> bool:
-    """Whether `locate` finds a backend for a URI."""
-    scheme = uri.partition(":")[0]
-    claims = (p.backend for p in installed() if p.backend is not None and scheme in p.backend.schemes)
-    return any(backend.locate for backend in claims) or _at_default_address(scheme, uri) is not None
+    """Whether an installed backend can take a URI apart, so that it leads back to a version."""
+    try:
+        locate(uri)
+    except Exception:  # whatever an author's function raises
+        return False
+    return True
 
 
 def made_by(factory: Callable[[Any], T] | str, settings: StoreSettings) -> T:

@@ -169,6 +169,7 @@ class Host(Calls):
             if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], Version):
                 got = ", ".join(map(kind_of, pair))
                 raise self._wrong("newest_of_all", "pairs of a key and a Version", got=got)
+            self._check_prefix("newest_of_all", pair[0], prefix)
             self._check_version("newest_of_all", pair[1])
         return pairs
 
@@ -176,9 +177,12 @@ class Host(Calls):
         """Return every key that begins with ``prefix``."""
         keys = self._list("keys", lambda: self.files.keys(prefix), str)
         for key in keys:
-            if not key.startswith(prefix):
-                raise self._wrong("keys", f"only keys that begin with {prefix!r}", got=repr(key))
+            self._check_prefix("keys", key, prefix)
         return keys
+
+    def _check_prefix(self, operation: str, key: str, prefix: str) -> None:
+        if not key.startswith(prefix):
+            raise self._wrong(operation, f"only keys that begin with {prefix!r}", got=repr(key))
 
     def differing_in_case(self, key: str) -> list[str]:
         """Return the keys that differ from ``key`` in case only."""

@@ -21,9 +21,8 @@ from .._store.file_store import FileStore
 from .._store.many import run
 from .._store.naming import ConfigLike
 from .._store.open import open_entry
-from .._visible import error_in_words
 from ..atomic import expanded
-from ..errors import StorageError
+from ..errors import StorageError, error_in_words
 from . import listing, metadata, pages
 from .content import changes, content_of, number_of_values, shape_in_words, texts_of
 from .folder import MANIFEST, PAGES, Folder, Manifest

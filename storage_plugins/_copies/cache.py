@@ -126,15 +126,15 @@ class Cache:
         with disk_errors("write to the cache", hint=_HINT):
             folder = self._made(private)
             target = self._place(folder, digests.sha256) / name
-            if not private:
-                set_mode(file.fileno(), _default_mode(folder))
+            mode = 0o600 if private else _default_mode(folder)
+            set_mode(file.fileno(), mode)
             os.fsync(file.fileno())
             file.close()  # before the rename, which Windows refuses for an open file
             _make_folder(target.parent, 0o755)
             path.replace(target)
             sync_folder(target.parent)
             status = target.lstat()
-            self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode())
+            self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode(), mode)
         self._remember(target, status, digests)
         return Cached(target, digests)
 
@@ -234,13 +234,14 @@ class Cache:
         return self._home(private=True) / "verified" / f"{name}.json"
 
     @staticmethod
-    def _write_note(folder: Path, note: Path, content: bytes) -> None:
+    def _write_note(folder: Path, note: Path, content: bytes, mode: int = 0o600) -> None:
         """Write a note that may be lost in a power failure; its temporary file is in ``folder``, which is swept."""
         _make_folder(note.parent, 0o755)
         descriptor, path = _new_file(folder)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 file.write(content)
+                set_mode(file.fileno(), mode)
             path.replace(note)
         finally:
             path.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .._records import Withdrawal
+from .._visible import visible
 from ..atomic import atomic_file, disk_errors, read_small, sweep
 from ..protocol import Receipt, date_from
 
@@ -263,7 +264,7 @@ def _read(path: Path, *, missing_ok: bool = False) -> dict[str, Any] | None:
         reason = " ".join(str(error).split())[:200]
     else:
         return values
-    _log.warning("Passing over %s, which is not a receipt (%s)", path, reason)
+    _log.warning("%s", visible(f"Passing over {path}, which is not a receipt ({reason})", one_line=True))
     return None
 
 

@@ -19,9 +19,16 @@ from .._store.open import open_store
 from .._store.store import Store
 from .._store.upload import visible_as_asked
 from .._store.withdrawn import keys_with_tombstones
-from .._visible import error_in_words, html_table, visible
+from .._visible import html_table, visible
 from .._waiting import each
-from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
+from ..errors import (
+    AccessDenied,
+    AssemblyNotFound,
+    IdentifierCollision,
+    InvalidIdentifier,
+    NotSupported,
+    error_in_words,
+)
 from .history import AnotherHistory, HistoryCopy, Stopped
 
 _log = logging.getLogger(__name__)

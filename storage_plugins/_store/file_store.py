@@ -128,7 +128,10 @@ class FileStore(Store):
         try:
             yield
         except AccessDenied as error:
-            hint = error.hint or f"Ask {self.settings.contact or 'the owner of the store'} for access."
+            contact = self.settings.contact
+            hint = error.hint or f"Ask {contact or 'the owner of the store'} for access."
+            if contact and contact not in hint and "\n" not in hint:  # a command on its own line ends the hint
+                hint = f"{hint} If that does not help, ask {contact}."
             unset = [
                 f"The environment variable {name}, named in {self._entry.origin}, is not set." for name in self._unset
             ]

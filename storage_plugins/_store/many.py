@@ -18,10 +18,10 @@ from typing import Any, Generic, TypeVar
 from .._backend.deadline import Worker
 from .._identifiers import assembly_key
 from .._records import Cached, Digesting, Digests
-from .._visible import error_in_words, html_table
+from .._visible import html_table
 from .._waiting import next_of
 from ..atomic import atomic_file, disk_errors
-from ..errors import AlreadyExists, IdentifierCollision, StorageError, StoreUnavailable
+from ..errors import AlreadyExists, IdentifierCollision, StorageError, StoreUnavailable, error_in_words
 from ..protocol import Receipt
 from .parts import STOP, Stopped, stop_if_asked
 

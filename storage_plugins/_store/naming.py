@@ -79,7 +79,7 @@ def named(what: str | os.PathLike[str] | Receipt, config: ConfigLike = None, pin
     try:
         return _at(what if isinstance(what, Receipt) else text, config)
     except (InvalidPin, PluginError) as error:
-        if _is_uri(text):
+        if is_uri(text):
             raise
         known = f"The stores are {', '.join(map(repr, stores.stores))}."
         raise AssemblyNotFound(
@@ -98,7 +98,8 @@ def in_store(store: Store, identifier: str, pin: Pin) -> Assembly:
     )
 
 
-def _is_uri(text: str) -> bool:
+def is_uri(text: str) -> bool:
+    """Return whether a text is meant as a URI: a backend understands it, or it looks like one."""
     try:
         locate(text.partition("#")[0])
     except (InvalidPin, PluginError, ConfigError):

@@ -19,7 +19,8 @@ from .._config.config import GROUP, Config, StoreEntry, nearest
 from .._config.secrets import refuse_shown_secrets
 from .._config.trust import check_secrets
 from .._copies.cache import Cache
-from .._records import Cached, Pin
+from .._records import Cached, Pin, is_text
+from .._visible import visible
 from ..errors import ConfigError, InvalidPin, NotSupported, PluginError, StorageError
 from ..protocol import AssemblyStore, Receipt
 from .file_store import FileStore
@@ -132,6 +133,8 @@ def found_at(uri: str | Receipt, config: str | os.PathLike[str] | Mapping[str, A
     """Return what a URI, or a receipt's, names; errors as `load`. No request is made yet."""
     receipt = uri if isinstance(uri, Receipt) else None
     uri = uri.uri if isinstance(uri, Receipt) else uri
+    if not is_text(uri):
+        raise InvalidPin(f"{uri!r} is not a URI: it has characters that are not Unicode text")
     try:
         parts = urlsplit(uri)
     except ValueError as error:
@@ -143,7 +146,8 @@ def found_at(uri: str | Receipt, config: str | os.PathLike[str] | Mapping[str, A
         raise InvalidPin(f"The part after # of {uri} is not a hash", hint="Copy the whole URI: …#sha256=…")
     backend, location = locate(urldefrag(uri).url)
     if parts.scheme in ("http", "https") and not hashes:
-        _log.warning("%s was not verified: the link has no hash (#sha256=…)", parts._replace(query="").geturl())
+        link = visible(parts._replace(query="").geturl(), one_line=True)
+        _log.warning("%s was not verified: the link has no hash (#sha256=…)", link)
     entry = StoreEntry(backend.name, backend.name, location.settings, None, Path.cwd(), None, given="address")
     store = store_at(entry, Config.open(config))
     return Named(store, location.key, Pin(location.version_id, hashes.get("sha1"), hashes.get("sha256")), receipt)

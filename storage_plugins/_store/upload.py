@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping
@@ -256,7 +257,8 @@ class _Upload:
         """Return the receipt of a version that is there already: the one that is written, or a new one."""
         for receipt in self._parts.receipts.of(self._key):
             if (receipt.address, receipt.version_id) == (self._host.address, version.version_id):
-                return receipt
+                # a copy without a record was noted under its file name
+                return dataclasses.replace(receipt, identifier=self._identifier)
         receipt = self._parts.receipt(
             self._key,
             self._identifier,

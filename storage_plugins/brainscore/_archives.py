@@ -8,6 +8,7 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from .._copies.cache import Cache
 from ..errors import EncodingError, QuotaExceeded, StorageError
@@ -92,4 +93,15 @@ def _extract(opened: zipfile.ZipFile, sizes: dict[str, int], folder: Path) -> No
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(name) as source, target.open("xb") as file:
-            shutil.copyfileobj(source, file, _BLOCK)
+            while block := _read(source, name):
+                file.write(block)
+
+
+def _read(source: IO[bytes], name: str) -> bytes:
+    """Return the next bytes of an entry. Decompressors have errors of their own: zlib, lzma, and bz2's OSError."""
+    try:
+        return source.read(_BLOCK)
+    except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:  # the computer's
+            raise
+        raise zipfile.BadZipFile(f"{name!r} is damaged ({error})") from error

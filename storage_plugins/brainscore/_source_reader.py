@@ -71,7 +71,7 @@ class Reader:
 
     def calls(self, paths: Iterable[Path]) -> list[Call]:
         """Return the calls in files and in folders of them, but for names that begin with a dot."""
-        self._paths = {os.path.realpath(path): path for path in _sources(paths)}
+        self._paths = {os.path.realpath(path): path for path in self._sources(paths)}
         wanted = "|".join(self._wanted)
         for _ in range(2):  # first for these functions, then for those that call them
             for path in self._paths.values():
@@ -82,8 +82,24 @@ class Reader:
         for (node, names), values in self._agenda:  # it grows meanwhile
             body = node.body if isinstance(node.body, list) else [ast.copy_location(ast.Expr(node.body), node)]
             self._block(body, names.new_child(_stored(node, _UNSET) | values))
-        self.unread = {one for one in self.unread if os.path.realpath(one[0]) in self._paths}
+        self.unread = {one for one in self.unread if one[0].is_symlink() or os.path.realpath(one[0]) in self._paths}
         return [call._replace(repeated=alone in self._followed) for call, alone in self._calls]
+
+    def _sources(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Yield the sources. Links that lead out of a folder, perhaps to the reader's own files, are passed over."""
+        for path in paths:
+            if not path.is_dir():
+                yield path
+            for folder, folders, names in os.walk(path):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for name in sorted(names):
+                    source = Path(folder, name)
+                    if not name.endswith(".py") or name.startswith("."):
+                        continue
+                    if source.is_symlink() and not source.resolve().is_relative_to(path.resolve()):
+                        self.unread.add((source, 0, "it is a link that leads out of the folder"))
+                    else:
+                        yield source
 
     def _text(self, path: Path) -> bytes:
         try:
@@ -273,10 +289,16 @@ class Reader:
         folder = parents[min(node.level, len(parents)) - 1] if node.level else next(roots, path)
         for target, member in ((folder.joinpath(*parts), name), (folder.joinpath(*parts, name), "")):
             for source in (target / "__init__.py", target.with_suffix(".py")):
-                found = self._module(source) if source.is_file() else _Names()
+                found = self._module(source) if self._may_read(source, folder) else _Names()
                 if member in found or (found and not member):
                     return self._named(member, found) if member else found
         return _Wanted(name) if name in self._wanted else Unknown(f"{name} is imported from elsewhere")
+
+    def _may_read(self, source: Path, folder: Path) -> bool:
+        """Whether a source is there, and is not reached by a link below the folder above ``folder``."""
+        real = os.path.realpath(source)
+        linked = real != os.path.join(os.path.realpath(folder.parent), source.relative_to(folder.parent))  # noqa: PTH118
+        return source.is_file() and (not linked or real in self._paths)
 
     def _called(self, node: ast.Call, names: _Names) -> Any:
         function, given = self._value(node.func, names), self._arguments(node, names)
@@ -345,15 +367,6 @@ class Reader:
         for one, more in ((spec.vararg, places[len(ordered) :]), (spec.kwarg, rest)):
             values.update({one.arg: given.get("**", more)} if one else {})
         return values
-
-
-def _sources(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if not path.is_dir():
-            yield path
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(names) if name.endswith(".py") and name[0] != ".")
 
 
 def _assign(target: ast.expr, value: Any, names: _Names) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._visible import on_one_line
 from ._opening import configured
 from ._options import config_option, example, json_option, store_names
 from ._output import print_json, say
@@ -90,7 +91,7 @@ def _print(report: CatalogueReport) -> None:
     for name, problem in report.problems.items():
         say(f"{name}: {problem}", error=True)
     for identifier, problem in report.failed.items():
-        say(f"{identifier}: {problem}", error=True, one_line=True)
+        say(f"{identifier}: {on_one_line(problem)}", error=True, one_line=True)
     say(f"Assemblies in {report.folder / 'index.html'}: {report.assemblies}")
     say(f"Pages made: {len(report.made)}, up to date: {report.unchanged}, files removed: {report.removed}")
     if report.left_out:

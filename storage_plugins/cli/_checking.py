@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .._check.trials import Finding
 
 _MARKS = {True: ("ok", "green"), False: ("no", "red"), None: ("-", "yellow")}
-_INDENT = 4 + 11 + 2  # columns before a finding's text
+_NAME = 20  # columns for the name of a check
+_INDENT = 6 + _NAME + 2  # columns before a finding's text
 
 
 @click.command(epilog=example("storage-plugins check", "storage-plugins check lab --read-only"))
@@ -79,9 +80,9 @@ def _checked(store: Any, read_only: bool, as_json: bool) -> tuple[dict[str, Any]
 def _print(finding: Finding) -> None:
     mark, colour = _MARKS[finding.ok]
     rest = [*finding.text.splitlines(), *(finding.hint or "").splitlines()]
-    say_marked(mark, colour, f"{finding.check:<11}  {rest[0]}")
+    say_marked(mark, colour, f"{finding.check:<{_NAME}}  {rest[0]}")
     for line in rest[1:]:
-        say(" " * (_INDENT + 2) + line.strip())
+        say(" " * _INDENT + line.strip())
 
 
 def _print_rest(trial: Check) -> None:

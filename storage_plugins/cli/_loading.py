@@ -12,11 +12,18 @@ import click
 
 from .._identifiers import check_identifier
 from .._records import Pin
-from .._visible import error_in_words
-from ..errors import AssemblyNotFound
+from ..errors import AssemblyNotFound, error_in_words
 from ._exit_codes import exit_code_of_first
-from ._opening import near_names, on_store
-from ._options import delivery_options, example, json_option, pin_options, prefix_option
+from ._opening import configured, near_names, on_store, opened, progress_of
+from ._options import (
+    config_option,
+    delivery_options,
+    example,
+    json_option,
+    pin_options,
+    prefix_option,
+    store_option,
+)
 from ._output import new_file, print_json, say
 
 if TYPE_CHECKING:
@@ -30,28 +37,60 @@ if TYPE_CHECKING:
         "storage-plugins load Lab2026.rates -o rates.nc",
         "storage-plugins load Lab2026.monkey1 Lab2026.monkey2 -o data/",
         "storage-plugins load Lab2026.rates --sha1 da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "storage-plugins load 's3://my-bucket/assy_Lab2026_rates.nc?versionId=3sL4kq#sha256=87b7...'",
     )
 )
 @click.argument("identifiers", metavar="IDENTIFIER...", nargs=-1, required=True)
 @delivery_options
 @prefix_option
 @pin_options
-@on_store
-def load(
+@store_option
+@config_option
+@json_option
+def load(identifiers: tuple[str, ...], store_name: str | None, config: Path | None, as_json: bool, **rest: Any) -> int:
+    """Load assemblies, verified; print one or write files.
+
+    Without --output it prints the assembly; with --json the path of the verified file on this computer. Several
+    assemblies are written into a folder, as IDENTIFIER.nc, side by side. Files that are there already are not written
+    again. The URI of a receipt is loaded without any configuration.
+    """
+    from .._store.naming import is_uri
+
+    if len(identifiers) == 1 and is_uri(identifiers[0]):
+        return _load_uri(identifiers[0], config, as_json, store_name=store_name, **rest)
+    with configured(config) as found:
+        store = opened(found, store_name)
+        with progress_of(as_json, store):
+            return _load_names(store, identifiers, as_json=as_json, **rest)
+
+
+def _load_uri(
+    uri: str, config: Path | None, as_json: bool, *, output: str | None, force: bool, **rest: str | bool | None
+) -> int:
+    from .. import codec
+    from .._store.open import found_at
+
+    if any(rest.values()):
+        raise click.UsageError("A URI names its store and version: leave out the other options.")
+    named = found_at(uri, config)
+    if output is None and not as_json:
+        say(repr(codec.decode(named.fetch())))
+        return 0
+    return _deliver(
+        named.store, {named.key: named.key}, lambda key: named.store._fetch(key, named.pin), output, force, as_json
+    )
+
+
+def _load_names(
     store: Store,
     identifiers: tuple[str, ...],
+    *,
     output: str | None,
     force: bool,
     assembly_prefix: str | None,
     as_json: bool,
     **pin: Any,
 ) -> int:
-    """Load assemblies, verified; print one or write files.
-
-    Without --output it prints the assembly; with --json the path of the verified file on this computer. Several
-    assemblies are written into a folder, as IDENTIFIER.nc, side by side. Files that are there already are not written
-    again.
-    """
     if output is None and not as_json:
         if len(identifiers) > 1:
             raise click.UsageError("Several assemblies need a folder: -o FOLDER/")

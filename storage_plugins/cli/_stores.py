@@ -31,7 +31,9 @@ def stores(config: Path | None, ask: bool, as_json: bool) -> None:
         return
     lines = []
     for row in rows:
-        lines.append(["*" if row["default"] else "", row["name"], row["backend"], row["address"] or row["problem"]])
+        first, *more = [row["address"]] if row["address"] else row["problem"].splitlines()
+        lines.append(["*" if row["default"] else "", row["name"], row["backend"], first])
+        lines += [["", "", "", line] for line in more]
         if "promises" in row:
             lines.append(["", "", "", row["promises"]])
     print_table(["", "store", "backend", "address"], lines)

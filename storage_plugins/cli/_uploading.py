@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .._visible import error_in_words
-from ..errors import AssemblyNotFound, InvalidIdentifier, StorageError
+from ..errors import AssemblyNotFound, InvalidIdentifier, StorageError, error_in_words
 from ._exit_codes import exit_code_of_first
 from ._opening import on_store
 from ._options import example, prefix_option

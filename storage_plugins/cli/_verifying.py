@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._visible import on_one_line
 from ..errors import AssemblyNotFound
 from ._exit_codes import exit_code
 from ._opening import configured, opened
@@ -99,7 +100,7 @@ def _print(report: VerifyReport) -> None:
         if version.reason is not None:
             state = _WORDS.get(version.state, version.state)
             named = version.identifier if version.version_id is None else f"{version.identifier} {version.version_id}"
-            say(f"{state:<13}  {named} in {version.store}: {version.reason}", one_line=True)
+            say(f"{state:<13}  {named} in {version.store}: {on_one_line(version.reason)}", one_line=True)
     counts = ", ".join(f"{count} {_WORDS.get(state, state)}" for state, count in report.counts.items() if count)
     if not report.versions:
         say("Nothing to verify: there are no receipts and no versions.")

@@ -7,6 +7,7 @@ from ._tiles import DEFLATE
 _MORE = (
     64 << 20
 )  # bytes that a file may declare without holding them: parts that were never written are read as fill values
+_EMPTY_CHUNKS = 50_000  # chunks that were never written; HDF5 looks for each of them, some 20 microseconds
 _DECODED = 8  # bytes that readers may make of one byte: a float64
 
 
@@ -27,7 +28,7 @@ class Bounds:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._missing = self._stored = self._strings = 0
+        self._missing = self._stored = self._strings = self._empty = 0
 
     def declare(self, name: str, nbytes: int, held: int, itemsize: int) -> None:
         """Add a variable.
@@ -44,6 +45,12 @@ class Bounds:
         self._missing += max(0, nbytes - held) * max(1, _DECODED // max(1, itemsize))
         if self._missing > _MORE:
             raise Refused(f"{name} declares {nbytes:,} bytes, of which a file of {self.size:,} bytes holds {held:,}")
+
+    def add_chunks(self, name: str, declared: int, stored: int) -> None:
+        """Add the chunks of one variable. Raises Refused if a small file declares very many."""
+        self._empty += max(0, declared - stored)
+        if self._empty > _EMPTY_CHUNKS:
+            raise Refused(f"{name} declares {declared:,} chunks, of which the file holds {stored:,}")
 
     def store(self, name: str, nbytes: int) -> None:
         """Add bytes of the file that one variable uses. Raises Unsound if several variables use the same."""

@@ -74,7 +74,7 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
             if each.address in datasets:
                 held = 0 if each.address in named else stored[each.address].held
                 named.add(each.address)
-                _declare(each, held, bounds)
+                _declare(each, held, len(pieces[each.address]), bounds)
         for address, each in datasets.items():
             _look_at_strings(each, stored[address], file, bounds)
         for each in distinct.values():
@@ -163,13 +163,16 @@ def _stored(item: Any, pieces: list[tuple[int, int]]) -> _Stored:
     return _Stored(pieces, size, sum(min(chunk, deflated_at_most(size)) for _, size in pieces))
 
 
-def _declare(dataset: _Object, held: int, bounds: Bounds) -> None:
-    """Count the memory that a dataset takes; a reader needs a whole chunk at least."""
+def _declare(dataset: _Object, held: int, pieces: int, bounds: Bounds) -> None:
+    """Count the memory that a dataset takes, and its chunks; a reader needs a whole chunk at least."""
     item, created = dataset.item, dataset.item.get_create_plist()
     itemsize = item.get_type().get_size()
     nbytes = item.get_space().get_simple_extent_npoints() * itemsize
     if created.get_layout() == h5py.h5d.CHUNKED and nbytes:
-        nbytes = max(nbytes, math.prod(created.get_chunk()) * itemsize)
+        chunk = created.get_chunk()
+        nbytes = max(nbytes, math.prod(chunk) * itemsize)
+        chunks = math.prod(-(-size // of) for size, of in zip(item.get_space().shape, chunk, strict=True))
+        bounds.add_chunks(f"variable {dataset.name!r}", chunks, pieces)
     bounds.declare(f"variable {dataset.name!r}", nbytes, held, itemsize)
 
 

@@ -20,17 +20,17 @@ class StoreTests(PlainStoreTests, EveryStore):
 
 
 class BackendTests(
-    VersionTests,
-    NameTests,
-    IntegrityTests,
+    HistoryTests,  # pytest begins with the last one, so that an author first sees the simple tests
+    EveryStore,
     SimultaneousTests,
     ElsewhereTests,
+    PublishingTests,
     RightsTests,
     TroubleTests,
     UnversionedTests,
-    PublishingTests,
-    EveryStore,
-    HistoryTests,
+    NameTests,
+    VersionTests,
+    IntegrityTests,
 ):
     """The tests of a backend that registers with ``files=`` and has its own `FileOperations`.
 

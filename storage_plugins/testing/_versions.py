@@ -300,6 +300,14 @@ class VersionTests(Kit):
         assert data_of(lab.elsewhere(), "file.bin", newest=True) == b"by hand"
         assert "file.bin" in store.file_names()
 
+    def test_an_upload_does_not_replace_a_file_from_another_program(self, lab: Lab, host: Host) -> None:
+        store = lab.versioned()
+        host.put("file.bin", b"by hand")
+        store.upload_file(lab.file(b"uploaded"), "file.bin")
+        by_hand = lab.source(b"by hand")
+        assert data_of(lab.elsewhere(), "file.bin", sha1=by_hand.sha1) == b"by hand", "the earlier file is lost"
+        assert data_of(lab.elsewhere(), "file.bin", newest=True) == b"uploaded"
+
     def test_uploading_an_existing_version_returns_its_receipt(self, lab: Lab) -> None:
         store = lab.versioned()
         receipt = store.upload(make_assembly(), "X")
