@@ -684,6 +684,8 @@ def run(backend: str, faults: int, seed: int, *, found: list[Violation] | None =
                 raise
             found.append(violation)
             print(violation, flush=True)
+        if found is not None and number % 20 == 0:
+            print(f"{number} rounds, {tally.fired} faults, {len(found)} violations", flush=True)
         if tally.fired >= faults:
             break
     return tally

@@ -61,7 +61,8 @@ def command():
 def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request, caplog):
     kept = store.upload(make_assembly(), "Mine.own")
     findings, trial = check(store)
-    assert list(findings) == ALL
+    only_s3 = ["unfinished uploads"] if "s3[" in request.node.name or "[s3]" in request.node.name else []
+    assert list(findings) == [*ALL[:3], *only_s3, *ALL[3:]]
     # moto loses uploads that race, and lets everybody read
     known = ["simultaneous uploads", "anonymous readers"] if "s3[" in request.node.name else []
     assert [name for name in failed(findings) if name not in known] == []

@@ -217,7 +217,7 @@ for name in ("ours.nc", "theirs.nc", "theirs.nc"):
     threading.Thread(target=work, args=(name,), daemon=True).start()
 import warnings
 warnings.simplefilter("ignore")
-for number in range(12):
+for number in range(25):
     ear, mouth = os.pipe()
     child = os.fork()
     if child == 0:
@@ -236,4 +236,4 @@ stop.set()
 
 @pytest.mark.slow
 def test_a_process_forks_while_its_threads_read(tmp_path):
-    assert run(FORKS, tmp_path) == "y" * 12
+    assert run(FORKS, tmp_path) == "y" * 25

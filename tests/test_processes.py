@@ -1,9 +1,11 @@
 """Many processes at once: nothing is lost, and each receipt is of its own bytes."""
 
 import contextlib
+import errno
 import hashlib
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +55,41 @@ def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
     if store.address.startswith(("file:", "sftp:")):
         assert sorted(int(version.version_id.split("-")[0]) for version in versions) == list(range(1, 9))
     assert {receipt.sha1 for receipt in store.receipts.of("assy_X.nc")} == {r.sha1 for r in receipts.values()}
+
+
+def no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def fetch_cold(yaml_file: Path, sha256: str, locks: bool, start, results) -> None:
+    if not locks:
+        import fcntl
+
+        fcntl.flock = no_locks  # as on NFS without a lock daemon
+    store = storage_plugins.open_store(config=yaml_file)
+    start.wait(120)
+    results.put(hashlib.sha256(store.fetch("large.bin", sha256=sha256).read_bytes()).hexdigest())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no such locks")
+@pytest.mark.parametrize("locks", [True, False])
+def test_forty_cold_processes_download_a_file_once_where_files_can_be_locked(tmp_path, proxy, bucket, new_cache, locks):
+    yaml_file = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})
+    (tmp_path / "large.bin").write_bytes(os.urandom(3_000_000))
+    receipt = storage_plugins.open_store(config=yaml_file).upload_file(tmp_path / "large.bin")
+    new_cache()
+    proxy.requests.clear()
+    start, results = context().Barrier(40), context().Queue()
+    processes = [child(fetch_cold, yaml_file, receipt.sha256, locks, start, results) for _ in range(40)]
+    for process in processes:
+        process.start()
+    assert {results.get(timeout=120) for _ in processes} == {receipt.sha256}
+    for process in processes:
+        process.join()
+    downloads = [request for request in proxy.requests if re.match(r"GET /[^?]*large\.bin", request)]
+    assert len(downloads) <= 2 or not locks
+    assert list(Path(os.environ["STORAGE_PLUGINS_CACHE"]).rglob(".tmp-*")) == []
 
 
 def claim_many(root: Path, process: int) -> None:

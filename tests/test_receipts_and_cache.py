@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import errno
 import logging
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from memory_files import MemoryFiles
 from storage_plugins import Receipt, StoreUnavailable
 from storage_plugins._copies.cache import Cache
 from storage_plugins._copies.receipts import Receipts
+from storage_plugins._copies.turns import turn
 
 
 def receipt(number: int = 0, **changes: object) -> Receipt:
@@ -75,8 +77,7 @@ def test_what_is_not_a_receipt_is_passed_over_with_a_warning_that_names_it(tmp_p
     receipts = Receipts(tmp_path)
     receipts.write(receipt(1))
     folder = tmp_path / "assy_X.nc"
-    (folder / "merge-conflict.yaml").write_text("<<<<<<< HEAD\nsha256: 1\n=======")
-    (folder / "other.yaml").write_text("- a\n")
+    (folder / "merge-conflict.yaml").write_text("    (folder / "other.yaml").write_text("- a\n")
     (folder / "tag.yaml").write_text("!!python/object/apply:os.system ['true']")
     assert receipts.of("assy_X.nc") == [receipt(1)]
     for name in ("merge-conflict.yaml", "other.yaml", "tag.yaml"):
@@ -354,6 +355,7 @@ def test_two_thousand_receipts_of_a_key_take_little_time(tmp_path):
     assert time.process_time() - start < 1  # 0.25 s here; 1.4 s with a YAML parser for each
 
 
+<<<<<<< HEAD
 def test_what_a_receipt_contains_cannot_control_the_terminal_in_a_warning(tmp_path, caplog):
     folder = tmp_path / "assy_X.nc"
     folder.mkdir()
@@ -362,3 +364,35 @@ def test_what_a_receipt_contains_cannot_control_the_terminal_in_a_warning(tmp_pa
     assert Receipts(tmp_path).of("assy_X.nc") == []
     assert len(caplog.messages) == 2
     assert not [text for text in caplog.messages if set(text) & set("\ufeff\u202e\x1b")]
+def test_one_at_a_time_has_its_turn_and_nothing_is_left_of_it(tmp_path):
+    at_once, most = [], []
+
+    def work(_):
+        with turn(tmp_path / "turn") as progress:
+            at_once.append(1)
+            most.append(len(at_once))
+            progress()
+            at_once.pop()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(16)))
+    assert max(most) == 1
+    assert not (tmp_path / "turn").exists()
+
+
+def test_where_files_cannot_be_locked_nobody_waits(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)  # as on NFS without a lock daemon
+    with turn(tmp_path / "turn"), turn(tmp_path / "turn"):
+        pass
+    assert not (tmp_path / "turn").exists()
+
+
+def test_who_waits_in_vain_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("storage_plugins._copies.turns._PATIENCE", 0.1)
+    with turn(tmp_path / "turn"), turn(tmp_path / "turn") as progress:
+        progress()

@@ -3,6 +3,7 @@
 import datetime
 import email.utils
 import hashlib
+import json
 import os
 import re
 import time
@@ -13,6 +14,7 @@ from conftest import make_assembly
 from proxy import Answer, Proxy
 
 from storage_plugins import AccessDenied, AlreadyExists, Source, StorageError, StoreUnavailable
+from storage_plugins._check.check import Check
 
 KEY = "brain/assy_X.nc"
 PAGE = b"<html><body>Please sign in</body></html>"
@@ -252,6 +254,30 @@ def test_old_unfinished_uploads_of_a_key_are_ended_by_its_next_upload(files, pro
     put(files, source(17 << 20))
     left = {each["UploadId"] for each in s3_client.list_multipart_uploads(Bucket=bucket)["Uploads"]}
     assert left == {running, other}
+
+
+def test_a_check_lists_old_unfinished_uploads_and_prints_the_rule_that_ends_them(open_lab, proxy, s3_client, bucket):
+    def found():
+        with Check(open_lab(endpoint_url=proxy.url), read_only=True) as check:
+            return {finding.check: finding for finding in check}["unfinished uploads"]
+
+    assert (found().ok, found().text) == (True, "none that is old")
+    for key in ("brain/old.bin", "elsewhere/old.bin"):
+        s3_client.create_multipart_upload(Bucket=bucket, Key=key)
+    assert found().ok  # moto dates all uploads 2010, when there was no such upload
+    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=7, hours=1)
+
+    def age(method: str, path: str, answer: Answer) -> None:
+        if "?uploads" in path:
+            answer.body = re.sub(rb"(<Initiated>)[^<]*", rb"\g<1>" + begun.isoformat().encode(), answer.body)
+
+    proxy.spoil = age
+    assert (found().ok, found().text, found().figures) == (None, "1 of old.bin", {"uploads": 1})
+    rules = json.loads(found().hint.partition("--lifecycle-configuration '")[2].rstrip("'"))
+    s3_client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
+    assert f"--bucket {bucket} " in found().hint
+    proxy.refuse = lambda method, path: (403, "AccessDenied") if "?uploads" in path else None
+    assert found().ok is None  # who may not list them does not know
 
 
 # listings

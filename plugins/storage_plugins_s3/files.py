@@ -151,6 +151,13 @@ class S3Files(FileOperations):
         """Return the limit of signatures of version 4: seven days."""
         return _LONGEST_LINK
 
+    def unfinished(self) -> tuple[list[str], str]:
+        """List uploads in parts that began more than seven days ago, and return the command for a lifecycle rule."""
+        folder = self._settings.folder
+        found = uploads.no_longer_running(self._bucket, "the list of unfinished uploads", folder)
+        names = sorted({key.removeprefix(folder) for key, _ in found if key.startswith(folder)})
+        return names, uploads.lifecycle_command(self._settings.bucket_name)
+
     def discard(self, key: str) -> None:
         """Delete every version and delete marker of the object by its id, and its records."""
         for entry in self._bucket.versions(self._key(key)):

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
+import json
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping
@@ -51,15 +52,42 @@ def part_size(size: int) -> int:
 def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
     """End unfinished uploads of ``key`` that can no longer be running: their parts cost money and are not listed.
 
-    By the server's clock alone. Where the bucket does not allow it, nothing happens.
+    Where the bucket does not allow it, nothing happens.
     """
-    with contextlib.suppress(StorageError, TypeError, ValueError):
-        reply = bucket.ask(what, "GET", query={"uploads": "", "prefix": key, "encoding-type": "url"})
-        now = parsedate_to_datetime(reply.headers["date"]) if "date" in reply.headers else None
-        for other, upload_id, begun in answers.unfinished_uploads(reply, bucket.address):
-            if now is not None and other == key and _FIRST_UPLOAD < begun < now - _LONGEST_UPLOAD:
+    with contextlib.suppress(StorageError):
+        for other, upload_id in no_longer_running(bucket, what, key):
+            if other == key:
                 with contextlib.suppress(StorageError):
                     _abort(bucket, what, key, upload_id)
+
+
+def no_longer_running(bucket: Bucket, what: str, prefix: str) -> list[tuple[str, str]]:
+    """Return key and id of unfinished uploads that can no longer be running, by the server's clock alone.
+
+    Of keys that begin with ``prefix``, the first thousand.
+    """
+    reply = bucket.ask(what, "GET", query={"uploads": "", "prefix": prefix, "encoding-type": "url"})
+    try:
+        now = parsedate_to_datetime(reply.headers["date"])
+        found = answers.unfinished_uploads(reply, bucket.address)
+        return [(key, id_) for key, id_, begun in found if _FIRST_UPLOAD < begun < now - _LONGEST_UPLOAD]
+    except (KeyError, TypeError, ValueError):
+        return []  # without a date that can be trusted, all may be running
+
+
+def lifecycle_command(bucket_name: str) -> str:
+    """Return the command that lets a bucket end unfinished uploads by itself."""
+    rule = {
+        "ID": "unfinished",
+        "Status": "Enabled",
+        "Filter": {},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _LONGEST_UPLOAD.days},
+    }
+    return (
+        "They cost money. The bucket ends them by itself with a lifecycle rule; this command replaces the rules that "
+        f"it has: aws s3api put-bucket-lifecycle-configuration --bucket {bucket_name} "
+        f"--lifecycle-configuration '{json.dumps({'Rules': [rule]})}'"
+    )
 
 
 def _in_one(
@@ -255,7 +283,7 @@ def _stored(
 
 
 def _abort(bucket: Bucket, what: str, key: str, upload_id: str) -> None:
-    bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204))
+    patiently(lambda: bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204)))
 
 
 class _Reporter:

@@ -135,6 +135,21 @@ class Host(Calls):
         """Return the free space in bytes, None where it is unknown."""
         return self._safe("free_space", self.files.free_space, int, None)
 
+    @property
+    def downloads(self) -> bool:
+        """Whether versions must be downloaded, as they are not files of this computer."""
+        return type(self.files).local_file is FileOperations.local_file
+
+    @property
+    def may_leave_uploads(self) -> bool:
+        """Whether this kind of host can have unfinished uploads that are not listed."""
+        return type(self.files).unfinished is not FileOperations.unfinished
+
+    def unfinished(self) -> tuple[list[str], str]:
+        """Return the names of unfinished uploads that no longer run, and what its owner can do about them."""
+        names, advice = self._safe("unfinished", self.files.unfinished, tuple)
+        return [str(name) for name in names], str(advice)
+
     def doi(self) -> str | None:
         """Return the DOI of the location, None where it has none."""
         doi = self._safe("doi", self.files.doi, str, None)

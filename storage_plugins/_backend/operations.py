@@ -347,6 +347,13 @@ class FileOperations(abc.ABC):
         """Return the free space in bytes, None where the host does not report it."""
         return None
 
+    def unfinished(self) -> tuple[list[str], str]:
+        """Return the names of unfinished uploads that can no longer be running, and what its owner can do about them.
+
+        They are not listed otherwise, and may cost money.
+        """
+        return [], ""
+
     def doi(self) -> str | None:
         """Return the DOI of the location, ``10.…``; None where it has none. For citations."""
         return None

@@ -47,6 +47,7 @@ _AT_ONCE = 4  # processes that upload at the same moment
 _SAMPLES = 20  # files that are looked at to find one small enough to read
 _SAMPLE = 16 << 20  # the largest file that is read, in bytes
 _SPEED = (1 << 20, 16 << 20)  # bytes; the second only where the first took less than
+_SHOWN = 10  # names of unfinished uploads
 _SOON = 2.0  # seconds
 T = TypeVar("T")
 
@@ -158,7 +159,8 @@ class FileTrials(PlainTrials):
         return {**self._looks(), "anonymous readers": self.anonymous_readers}
 
     def _looks(self) -> dict[str, Callable[[], Finding]]:
-        return {"listing": self.listing, "reading": self.sampling, "free space": self.free_space}
+        looks = {"listing": self.listing, "reading": self.sampling, "free space": self.free_space}
+        return looks | ({"unfinished uploads": self.unfinished} if self._host.may_leave_uploads else {})
 
     def clean_up(self) -> list[Left]:
         """Delete what the checks made; return what is left, as far as it can be seen."""
@@ -226,6 +228,17 @@ class FileTrials(PlainTrials):
         if free == 0:
             return Finding("free space", False, "none", error=QuotaExceeded, figures={"bytes": 0})
         return Finding("free space", True, f"{_amount(free)} free", figures={"bytes": free})
+
+    def unfinished(self) -> Finding:
+        """List unfinished uploads that no longer run."""
+        try:
+            names, advice = self._host.unfinished()
+        except AccessDenied as error:
+            return Finding("unfinished uploads", None, error.message, error.hint)
+        if not names:
+            return Finding("unfinished uploads", True, "none that is old", figures={"uploads": 0})
+        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        return Finding("unfinished uploads", None, f"{len(names)} of {shown}", advice, figures={"uploads": len(names)})
 
     def writing(self) -> Finding:
         """Upload a small assembly."""

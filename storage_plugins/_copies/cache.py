@@ -37,6 +37,7 @@ from ..atomic import (
     temporary_name,
 )
 from ..errors import AccessDenied
+from .turns import turn
 
 _log = logging.getLogger(__name__)
 _HINT = "Free some space there, or name another folder in STORAGE_PLUGINS_CACHE."
@@ -117,6 +118,22 @@ class Cache:
                 yield cast(BinaryIO, file), path
         finally:
             path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def turn(self, what: str) -> Iterator[Callable[[], None]]:
+        """Let only one process or thread at a time be in this block for ``what``, where files can be locked.
+
+        It is given what is to be called at each progress.
+        """
+        name = f"{TEMPORARY}turn-{hashlib.sha256(what.encode()).hexdigest()[:32]}"
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = self._made(private=True)
+            except (OSError, AccessDenied):  # which the download will report, if there is to be one
+                progress: Callable[[], None] = lambda: None  # noqa: E731
+            else:
+                progress = stack.enter_context(turn(folder / name))
+            yield progress
 
     def adopt(self, file: BinaryIO, path: Path, digests: Digests, name: str, *, private: bool) -> Cached:
         """Move a finished file of `incoming` under its hash, and return it there.

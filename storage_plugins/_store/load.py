@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
@@ -55,6 +55,7 @@ class Loader:
     def __init__(self, parts: Parts) -> None:
         self._parts, self._host = parts, parts.host
         self._cache, self._receipts = parts.cache, parts.receipts
+        self._progress: Callable[[], None] = lambda: None  # for those who wait for this download
 
     def fetch(self, key: str, pin: Pin, identifier: str | None = None) -> Cached:
         """Return the verified local file that ``pin`` means.
@@ -103,7 +104,13 @@ class Loader:
 
     def _by_hash(self, key: str, pin: Pin, *, thorough: bool = True) -> Cached:
         cached = self._cache.find(key, sha1=pin.sha1, sha256=pin.sha256)
-        return cached if cached is not None else self._found_by_hash(key, pin, thorough)[1]
+        if cached is not None:
+            return cached
+        if not self._host.downloads:
+            return self._found_by_hash(key, pin, thorough)[1]
+        with self._cache.turn(f"{key} {pin.sha256 or pin.sha1}") as self._progress:
+            cached = self._cache.find(key, sha1=pin.sha1, sha256=pin.sha256)  # somebody may have downloaded it by now
+            return cached if cached is not None else self._found_by_hash(key, pin, thorough)[1]
 
     def own_by_hash(self, key: str, pin: Pin) -> tuple[str | None, Cached]:
         """Return the id of this store's own version with a hash, and its verified file."""
@@ -355,10 +362,14 @@ class Loader:
             return not held
 
         shared = self._parts.settings.cache == "shared"
+        report = self._parts.reporting(key)
+
+        def progress(done: int, size: int | None) -> None:
+            self._progress()
+            report(done, size)
+
         with self._cache.incoming() as (sink, path):
-            got = self._host.download(
-                *place, sink, pin=pin, certain=certain, wanted=wanted, progress=self._parts.reporting(key)
-            )
+            got = self._host.download(*place, sink, pin=pin, certain=certain, wanted=wanted, progress=progress)
             if got.digests is None:
                 return held[0], got.version
             if got.contradiction is not None:
