@@ -77,7 +77,8 @@ def test_what_is_not_a_receipt_is_passed_over_with_a_warning_that_names_it(tmp_p
     receipts = Receipts(tmp_path)
     receipts.write(receipt(1))
     folder = tmp_path / "assy_X.nc"
-    (folder / "merge-conflict.yaml").write_text("    (folder / "other.yaml").write_text("- a\n")
+    (folder / "merge-conflict.yaml").write_text("<<<<<<< HEAD\nsha256: 1\n=======")
+    (folder / "other.yaml").write_text("- a\n")
     (folder / "tag.yaml").write_text("!!python/object/apply:os.system ['true']")
     assert receipts.of("assy_X.nc") == [receipt(1)]
     for name in ("merge-conflict.yaml", "other.yaml", "tag.yaml"):
@@ -355,7 +356,6 @@ def test_two_thousand_receipts_of_a_key_take_little_time(tmp_path):
     assert time.process_time() - start < 1  # 0.25 s here; 1.4 s with a YAML parser for each
 
 
-<<<<<<< HEAD
 def test_what_a_receipt_contains_cannot_control_the_terminal_in_a_warning(tmp_path, caplog):
     folder = tmp_path / "assy_X.nc"
     folder.mkdir()
@@ -364,6 +364,8 @@ def test_what_a_receipt_contains_cannot_control_the_terminal_in_a_warning(tmp_pa
     assert Receipts(tmp_path).of("assy_X.nc") == []
     assert len(caplog.messages) == 2
     assert not [text for text in caplog.messages if set(text) & set("\ufeff\u202e\x1b")]
+
+
 def test_one_at_a_time_has_its_turn_and_nothing_is_left_of_it(tmp_path):
     at_once, most = [], []
 
