@@ -104,4 +104,4 @@ def _read(source: IO[bytes], name: str) -> bytes:
     except Exception as error:
         if getattr(error, "errno", None) is not None:  # the computer's
             raise
-        raise zipfile.BadZipFile(f"{name!r} is damaged ({error or 'it needs too much memory'})") from error
+        raise zipfile.BadZipFile(f"{name!r} is damaged ({str(error) or 'it needs too much memory'})") from error
