@@ -98,10 +98,10 @@ def _extract(opened: zipfile.ZipFile, sizes: dict[str, int], folder: Path) -> No
 
 
 def _read(source: IO[bytes], name: str) -> bytes:
-    """Return the next bytes of an entry. Decompressors have errors of their own: zlib, lzma, and bz2's OSError."""
+    """Return the next bytes of an entry. Decompressors have errors of their own, and lzma's may want 4 GB at once."""
     try:
         return source.read(_BLOCK)
     except Exception as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:  # the computer's
+        if getattr(error, "errno", None) is not None:  # the computer's
             raise
-        raise zipfile.BadZipFile(f"{name!r} is damaged ({error})") from error
+        raise zipfile.BadZipFile(f"{name!r} is damaged ({str(error) or 'it needs too much memory'})") from error
