@@ -109,6 +109,16 @@ class HistoryCopy:
             return
         if not self._versioned:
             self._refuse_several(originals)
+        copies, position = self._copied(originals, held)
+        if position < len(held):
+            if not self._append:
+                raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
+            self.note = self.note or "all was there; the newest version is one of its own"
+        self._carry_tombstone(gone, copies)
+        self._write_receipts(copies)
+
+    def _copied(self, originals: Sequence[Version], held: list[_Held]) -> tuple[list[_Copy], int]:
+        """Copy what is not ``held``; return all copies, and how many of the target's versions they account for."""
         copies: list[_Copy] = []
         position = 0  # so many of the target's versions are accounted for
         for original in originals:
@@ -129,12 +139,7 @@ class HistoryCopy:
                 position = len(held)
                 file = file or stack.enter_context(self._fetched(self.source, original, digests))
                 copies.append(_Copy(original, digests, self._send(original, file, held)))
-        if position < len(held):
-            if not self._append:
-                raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
-            self.note = self.note or "all was there; the newest version is one of its own"
-        self._carry_tombstone(gone, copies)
-        self._write_receipts(copies)
+        return copies, position
 
     def _withdrawn_from_target(self) -> list[Withdrawal]:
         """Return what must not come back: by the target's tombstone, and by the receipts of both stores."""
