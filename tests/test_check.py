@@ -204,7 +204,7 @@ def test_a_host_that_does_not_answer(tmp_path, aws_credentials, command):
     assert code == 7
     assert "cannot be reached" in told
     assert "endpoint_url" in told
-    assert "Not tried after that: reading, free space, writing" in told
+    assert "Not tried after that: reading, free space, unfinished uploads, writing" in told
     assert "Nothing was left behind" in told
 
 

@@ -63,7 +63,7 @@ CALLS = {
         name: lambda host, source, name=name: getattr(host, name)()
         for name in (
             *("keeps_versions", "creates_safely", "replaces", "removes", "anonymous", "place_is_public"),
-            *("publish_place", "describe_place", "free_space", "doi", "longest_link"),
+            *("publish_place", "describe_place", "free_space", "unfinished", "doi", "longest_link"),
         )
     },
 }
@@ -101,6 +101,7 @@ WRONG = {
     "reads_at_once": [None, "many", True],
     "discard": [True, 1],
     "remove": [True, 1],
+    "unfinished": [None, [], (), ("a.bin", ""), ([b"a.bin"], ""), (["a.bin"], None), ([], "", "")],
     "free_space": ["1 GB", 1.5, True],
     "longest_link": ["7d", 1.5, True],
     "doi": [b"10.1234/x", 10.1234, "https://doi.org/10.1234/x", "10.1234/x\n", ""],
@@ -118,7 +119,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 30
+    assert len(operations) == 31
 
 
 @pytest.mark.parametrize(

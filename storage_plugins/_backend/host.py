@@ -147,8 +147,11 @@ class Host(Calls):
 
     def unfinished(self) -> tuple[list[str], str]:
         """Return the names of unfinished uploads that no longer run, and what its owner can do about them."""
-        names, advice = self._safe("unfinished", self.files.unfinished, tuple)
-        return [str(name) for name in names], str(advice)
+        match self._safe("unfinished", self.files.unfinished, tuple):
+            case (list() as names, str() as advice) if all(isinstance(name, str) for name in names):
+                return names, advice
+            case other:
+                raise self._wrong("unfinished", "a list of str and a str", got=repr(other)[:200])
 
     def doi(self) -> str | None:
         """Return the DOI of the location, None where it has none."""
