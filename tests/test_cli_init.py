@@ -115,6 +115,7 @@ def test_init_tests_the_store_if_that_is_wanted():
     assert "Nothing was left behind." in printed
 
 
+@pytest.mark.slow
 def test_init_with_check_tests_the_store_and_has_its_exit_code(run, new_bucket, endpoint):
     settings = ("--backend", "s3", "--endpoint-url", endpoint)
     done = run("init", "ours/", *settings, "--bucket", new_bucket(), "--check")

@@ -72,6 +72,7 @@ def test_the_example_gives_the_same_bytes_wherever_the_yaml_points(tmp_path, req
 
 @needs_data
 @needs_checkout
+@pytest.mark.slow
 def test_the_real_table_gives_the_same_bytes_wherever_the_yaml_points(tmp_path, request):
     table = DATA / "naturalstories_wordinfo.tsv"
     assert len({run_example(table, yaml_for(kind, tmp_path, request)) for kind in KINDS}) == 1

@@ -65,6 +65,7 @@ def server():
 
 @several_users
 @needs_document
+@pytest.mark.slow
 @pytest.mark.usefixtures("buckets_in_documents")
 def test_the_recipe_scores_submitted_code_that_cannot_read_the_credentials(server, home, s3_server, monkeypatch):
     write_credentials(home, s3_server.owner)

@@ -160,7 +160,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
 def test_a_signal_is_reported_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, bucket, s3_client, sent, code):
     config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})
     with (tmp_path / "large.bin").open("wb") as file:
-        file.truncate(200 << 20)
+        file.truncate(60 << 20)
     if signal.getsignal(getattr(signal, sent)) is signal.SIG_IGN:
         pytest.skip("whoever started the tests ignores this signal, as nohup does")
     sending, interrupted = threading.Event(), threading.Event()

@@ -20,7 +20,10 @@ from storage_plugins._config.config import Config
 from storage_plugins._copies.cache import Cache
 from storage_plugins._copies.receipts import Receipts
 
-pytestmark = pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs root, to be several users")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs root, to be several users"),
+]
 MODES = [0o2775, 0o777, 0o1777]
 
 

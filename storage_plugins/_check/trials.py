@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .._store.store import Store
 
 NAME = "storage-plugins-check"
-_AT_ONCE = 4  # processes that upload at the same moment
+_AT_ONCE = 2  # processes that upload at the same moment; each takes a third of a second to start
 _SAMPLES = 20  # files that are looked at to find one small enough to read
 _SAMPLE = 16 << 20  # the largest file that is read, in bytes
 _SPEED = (1 << 20, 16 << 20)  # bytes; the second only where the first took less than
@@ -385,18 +385,16 @@ class FileTrials(PlainTrials):
             raise problems[0]
         figures = {"uploads": len(results), "answered": len(won), "kept": len(kept)}
         if len(kept) < len(won) or not won:
-            text = f"of {len(won)} simultaneous uploads from {by} that were confirmed, {len(won) - len(kept)} are lost"
+            text = f"of {len(won)} confirmed uploads, made by two {by} at the same moment, {len(won) - len(kept)} lost"
             hint = "Do not let two people upload under one name at once there. Report it to the provider of the host."
             return Finding("simultaneous uploads", False, text, hint, figures=figures)
         versioned = self._host.keeps_versions()
         text = (
-            "all were stored, each with the id of its own bytes"
-            if versioned
-            else "one was stored and the others refused"
+            "both were stored, each with the id of its own bytes" if versioned else "one was stored, the other refused"
         )
         if not versioned and not self._host.creates_safely():
             text += "; for large files this host does not guarantee that"
-        text = f"of {_AT_ONCE} simultaneous uploads from {by}, {text}"
+        text = f"two {by} uploaded under one name at the same moment: {text}"
         return Finding("simultaneous uploads", True, text, figures=figures)
 
     def _from_processes(self, paths: list[Path], name: str) -> list[Receipt | StorageError]:
