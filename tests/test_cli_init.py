@@ -108,6 +108,7 @@ def test_init_asks_for_the_names_of_variables_that_have_secrets():
     assert "  lab: {backend: osf, project: abc12, token: '${MY_TOKEN}'}\n" in Path("storage.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 def test_init_tests_the_store_if_that_is_wanted():
     code, printed = on_a_terminal(answers=b"local\n\n")

@@ -162,6 +162,7 @@ print("all", os.environ.get("HDF5_USE_FILE_LOCKING"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(version("netCDF4") < "1.7", reason="its HDF5 wants HDF5_USE_FILE_LOCKING set before Python starts")
 def test_no_file_locks_are_needed_and_the_environment_stays_as_it_is(tmp_path, shim):
     xr.DataArray(np.ones(3), dims="p").to_dataset(name="data").to_netcdf(tmp_path / "theirs.nc", engine="netcdf4")
@@ -197,6 +198,7 @@ for limit in range(4, 10):
 """
 
 
+@pytest.mark.slow
 def test_without_free_descriptors_the_error_says_so(tmp_path):
     codec.encode(xr.DataArray(np.ones(3), dims="p"), tmp_path / "ours.nc", identifier="X")
     xr.DataArray(np.ones(3), dims="p").to_dataset(name="data").to_netcdf(tmp_path / "theirs.nc", engine="netcdf4")

@@ -191,6 +191,7 @@ def test_ctrl_c_ends_what_is_on_its_way_and_a_second_run_goes_on(memory_store, m
     assert all(len(versions) == 1 for versions in store.files.held.values())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to a thread")
 def test_ctrl_c_stops_downloads_at_their_next_block(memory_store, tmp_path):
     store = memory_store(Counting())

@@ -30,9 +30,6 @@ def upload_one(yaml_file: Path, number: int, start, results) -> None:
 SERVERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3", "osf", "sftp")]
 
 
-SLOW = pytest.mark.slow
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("yaml_file", ["local", *SERVERS], indirect=True)
 def test_eight_processes_upload_to_one_identifier_at_once(yaml_file, new_cache):
@@ -153,9 +150,10 @@ def test_a_writer_killed_at_any_moment_leaves_whole_versions_only(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"),
-    [pytest.param("SIGINT", 130, marks=SLOW), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=SLOW)],
+    [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)],
 )
 def test_a_signal_is_reported_in_a_line_and_leaves_nothing_half_done(tmp_path, proxy, bucket, s3_client, sent, code):
     config = write_yaml(tmp_path, {"backend": "s3", "bucket": bucket, "endpoint_url": proxy.url})

@@ -256,6 +256,7 @@ def test_old_unfinished_uploads_of_a_key_are_ended_by_its_next_upload(files, pro
     assert left == {running, other}
 
 
+@pytest.mark.slow
 def test_a_check_lists_old_unfinished_uploads_and_prints_the_rule_that_ends_them(open_lab, proxy, s3_client, bucket):
     def found():
         with Check(open_lab(endpoint_url=proxy.url), read_only=True) as check:

@@ -71,6 +71,7 @@ def configurations() -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GUIDE.exists(), reason="no checkout around the tests")
 def test_what_the_configuration_accepts_in_documents_and_tests_the_schema_accepts(validator):
     right = [config for config in configurations() if accepted(config)]

@@ -141,6 +141,7 @@ def requests_of_each_download(osf) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+@pytest.mark.slow
 @needs_checkout
 def test_the_check_of_the_guide_fails_for_an_empty_a_half_and_a_damaged_project(
     tmp_path, bucket, endpoint, osf, project, run, monkeypatch

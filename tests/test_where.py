@@ -49,6 +49,7 @@ def test_a_store_that_refuses_is_said_to(stores, proxy):
     assert storage_plugins.where("Lab2026.x", config=stores)[2].state == "denied"
 
 
+@pytest.mark.slow
 def test_the_command_where(stores, run):
     shown = run("where", "Lab2026.x", "-c", stores).stdout.splitlines()
     assert shown[0].split() == ["store", "version_id", "created", "bytes", "sha1"]
