@@ -85,7 +85,7 @@ class Bucket:
         told = answers.refusal(reply)
         if told.code == "AccessDenied":
             self._not_allowed = time.monotonic() + _BELIEVED
-        if reply.status < 500 and reply.status not in (400, 403):
+        if refusal.status == 403 and reply.status < 500 and reply.status not in (400, 403):
             raise StoreUnavailable(f"{self.address} refused to describe {key} ({refusal.status}), and then sent it")
         return told if reply.status in (400, 403) else refusal
 
