@@ -164,7 +164,7 @@ print("all", os.environ.get("HDF5_USE_FILE_LOCKING"))
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    version("netCDF4") < "1.7.3", reason="its HDF5 wants HDF5_USE_FILE_LOCKING set before Python starts"
+    version("netCDF4") < "1.7.5", reason="its HDF5 wants HDF5_USE_FILE_LOCKING set before Python starts"
 )
 def test_no_file_locks_are_needed_and_the_environment_stays_as_it_is(tmp_path, shim):
     xr.DataArray(np.ones(3), dims="p").to_dataset(name="data").to_netcdf(tmp_path / "theirs.nc", engine="netcdf4")
