@@ -171,7 +171,7 @@ def test_a_healthy_bucket_of_a_real_server(real, open_lab):
     findings, trial = check(open_lab())
     assert failed(findings) == []
     assert findings["anonymous readers"].text == "a reader without credentials was refused"
-    assert findings["simultaneous uploads"].figures == {"uploads": 4, "answered": 4, "kept": 4}
+    assert findings["simultaneous uploads"].figures == {"uploads": 2, "answered": 2, "kept": 2}
     assert trial.left == []
 
 

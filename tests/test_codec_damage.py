@@ -39,8 +39,8 @@ HEAPS = 20  # words of each file
 OURS = ["deflated", "stored", "everything", "many chunks"]
 REAL = Path(__file__).parents[2] / "shared" / "data"
 PUBLISHED = ["alexnet-probabilities", "alexnet-rgb-None", "assy_test_TestMe", "assy_test_package_assembly_extras"]
-# older ones, and the HDF5 in them, crash on a string among the values whose reference leads beyond its heap
-SOUND = tuple(map(int, netCDF4.__version__.split(".")[:2])) >= (1, 7)
+# HDF5 before 2.0 crashes on some of them, in ways that looking first does not show; see SECURITY.md
+SOUND = int(netCDF4.__hdf5libversion__.split(".")[0]) >= 2
 watched = pytest.mark.skipif(os.name == "nt", reason="needs signals and the fork server")
 numbers = itertools.count()
 
@@ -224,7 +224,7 @@ def quick(one: str, names: list[str]) -> list[Any]:
 def wrong_outcomes(worker: Worker, source: Path, name: str | None, right: set[str]) -> str:
     size = source.stat().st_size
     cases = [("cut", size * place // CUTS) for place in range(CUTS)] + [("cut", size - 1)]
-    if name or SOUND:
+    if SOUND:
         cases += [*(("heap", number) for number in range(HEAPS)), *(("hit", number) for number in range(HITS))]
     wrong = []
     for how, number in cases:

@@ -98,7 +98,7 @@ def run(code: str, folder: Path, **environment: object) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
