@@ -95,13 +95,16 @@ def is_download(request: Request) -> bool:
     return request.method == "GET" and request.origin != "api" and not listed
 
 
+def flipped(data: bytes, place: int) -> bytes:
+    """Return bytes with one bit of one of them flipped; nothing, if there is none."""
+    return data[:place] + bytes(byte ^ 1 for byte in data[place : place + 1]) + data[place + 1 :]
+
+
 def flip_of_osf(chance: Chance) -> Fault:
     at = chance.random()
 
     def spoil(answer: Any) -> None:
-        if answer.body:
-            place = int(at * len(answer.body))
-            answer.body = answer.body[:place] + bytes([answer.body[place] ^ 1]) + answer.body[place + 1 :]
+        answer.body = flipped(answer.body, int(at * len(answer.body)))
 
     return Fault(spoil=spoil)
 
@@ -282,9 +285,7 @@ def flip(chance: Chance) -> Wrong:
     at = chance.random()
 
     def spoil(answer: Answer) -> None:
-        if answer.body:
-            place = int(at * len(answer.body))
-            answer.body = answer.body[:place] + bytes([answer.body[place] ^ 1]) + answer.body[place + 1 :]
+        answer.body = flipped(answer.body, int(at * len(answer.body)))
 
     return Wrong(spoil=spoil)
 
@@ -543,11 +544,6 @@ def reading(change: Callable[[Chance, bytes], bytes]) -> Kind:
     return Kind(draw, lambda call: call.name in ("read", "cat_file") and not call.path.endswith(".json"))
 
 
-def flipped(chance: Chance, data: bytes) -> bytes:
-    place = chance.randrange(len(data) or 1)
-    return data[:place] + bytes(byte ^ 1 for byte in data[place : place + 1]) + data[place + 1 :]
-
-
 def half_a_write(call: Callable[[], Any]) -> Any:
     """Stand for a write of which half is lost without an error."""
 
@@ -627,7 +623,7 @@ class Fsspec(OnlyVersions):
         "lost answer": after(lambda: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")),
         "late timeout": after(lambda: TimeoutError("timed out")),
         "half a write": Kind(lambda chance: half_a_write, lambda call: call.name == "write" and "/data." in call.path),
-        "flipped bit": reading(flipped),
+        "flipped bit": reading(lambda chance, data: flipped(data, chance.randrange(len(data) or 1))),
         "short read": reading(lambda chance, data: data[: chance.randrange(len(data) or 1)]),
     }
 

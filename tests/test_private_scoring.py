@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,39 +53,30 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """.replace("{{", "{").replace("}}", "}")
 
 
-@pytest.fixture
-def server():
-    """A folder that other users can reach, which tmp_path is not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
 @several_users
 @needs_document
 @pytest.mark.slow
 @pytest.mark.usefixtures("buckets_in_documents")
-def test_the_recipe_scores_submitted_code_that_cannot_read_the_credentials(server, home, s3_server, monkeypatch):
+def test_the_recipe_scores_submitted_code_that_cannot_read_the_credentials(open_folder, home, s3_server, monkeypatch):
     write_credentials(home, s3_server.owner)
     credentials = home / ".aws" / "credentials"
     credentials.chmod(0o600)
-    (server / "storage.yaml").write_text(
+    (open_folder / "storage.yaml").write_text(
         next(text for text in map(textwrap.dedent, all_blocks("yaml")) if "lab:" in text)
     )
-    monkeypatch.chdir(server)
-    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(server / "storage.yaml"))
+    monkeypatch.chdir(open_folder)
+    monkeypatch.setenv("STORAGE_PLUGINS_CONFIG", str(open_folder / "storage.yaml"))
     names: dict[str, object] = {}
     upload, load = (textwrap.dedent(text) for text in all_blocks("python")[:2])
     exec(upload, names)
     sha1 = names["receipt"].sha1
     code = BENCHMARK.replace("RESPONSES", load.replace("receipt.sha1", repr(sha1)))
-    (server / "score.py").write_text(code.replace("SECRETS", repr([str(credentials), "/proc/1/environ"])))
-    (server / "as_sandbox.py").write_text(AS_SANDBOX)
+    (open_folder / "score.py").write_text(code.replace("SECRETS", repr([str(credentials), "/proc/1/environ"])))
+    (open_folder / "as_sandbox.py").write_text(AS_SANDBOX)
     fetch, score = (textwrap.dedent(text) for text in all_blocks("sh")[:2])
-    shell(fetch, server)
-    assert shell(score, server) == "1.9\n"
-    data = server / "data"
+    shell(fetch, open_folder)
+    assert shell(score, open_folder) == "1.9\n"
+    data = open_folder / "data"
     assert [path for path in data.rglob("*.nc") if path.read_bytes()]
 
     def attack() -> None:
@@ -94,10 +84,10 @@ def test_the_recipe_scores_submitted_code_that_cannot_read_the_credentials(serve
             assert not os.access(path, os.W_OK), path
         os.environ.clear()
         os.environ.update(
-            HOME=str(server / "none"), STORAGE_PLUGINS_OFFLINE="1", STORAGE_PLUGINS_CACHE=tempfile.mkdtemp()
+            HOME=str(open_folder / "none"), STORAGE_PLUGINS_OFFLINE="1", STORAGE_PLUGINS_CACHE=tempfile.mkdtemp()
         )
         with pytest.raises(StoreUnavailable, match="OFFLINE"):  # the data are where they were put, and nowhere else
-            storage_plugins.open_store("lab", config=server / "storage.yaml").load("Lab2026.private", sha1=sha1)
+            storage_plugins.open_store("lab", config=open_folder / "storage.yaml").load("Lab2026.private", sha1=sha1)
 
     as_colleague(attack)
     assert oct(data.stat().st_mode)[-4:] == "2750"  # strangers see nothing

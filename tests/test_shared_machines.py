@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,17 +49,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.fixture
-def lab():
-    """A folder that other users can reach, which tmp_path is not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def shared_folder(lab: Path, permissions: int, owner: int = 0) -> Path:
-    folder = lab / "cache"
+def shared_folder(open_folder: Path, permissions: int, owner: int = 0) -> Path:
+    folder = open_folder / "cache"
     folder.mkdir()
     os.chown(folder, owner, GROUP)
     folder.chmod(permissions)
@@ -88,8 +77,8 @@ def test_a_file_changed_in_place_is_seen_though_size_time_and_inode_are_the_same
 
 @several_users
 @pytest.mark.parametrize("permissions", [0o2775, 0o777, 0o1777])
-def test_a_colleague_cannot_have_other_bytes_loaded_from_a_folder_that_both_can_write(lab, permissions):
-    folder = shared_folder(lab, permissions)
+def test_a_colleague_cannot_have_other_bytes_loaded_from_a_folder_that_both_can_write(open_folder, permissions):
+    folder = shared_folder(open_folder, permissions)
     cache = Cache([folder])
     store(cache)
     store(cache, private=True)
@@ -118,38 +107,38 @@ def test_a_colleague_cannot_have_other_bytes_loaded_from_a_folder_that_both_can_
 
 
 @several_users
-def test_files_of_others_are_hashed_each_time(lab):
-    folder = lab / "layer"
+def test_files_of_others_are_hashed_each_time(open_folder):
+    folder = open_folder / "layer"
     path = folder / PIN[:2] / PIN / "x.bin"
 
     def publish() -> None:
         path.parent.mkdir(parents=True)
         path.write_bytes(RIGHT)
 
-    lab.chmod(0o777)
+    open_folder.chmod(0o777)
     as_colleague(publish)
-    cache = Cache([lab / "own", folder])
+    cache = Cache([open_folder / "own", folder])
     assert cache.find("x.bin", sha256=PIN).path == path
     assert cache.find("x.bin", sha256=PIN).path == path
-    assert not (lab / "own").exists()  # not a note
+    assert not (open_folder / "own").exists()  # not a note
     as_colleague(lambda: change_unseen(path, WRONG))
     assert cache.find("x.bin", sha256=PIN) is None
 
 
 @several_users
-def test_files_of_a_local_store_that_others_can_change_are_hashed_each_time(lab):
-    folder = shared_folder(lab, 0o2775)
+def test_files_of_a_local_store_that_others_can_change_are_hashed_each_time(open_folder):
+    folder = shared_folder(open_folder, 0o2775)
     path = folder / "data.nc"
     path.write_bytes(RIGHT)
-    cache = Cache([lab / "own"])
+    cache = Cache([open_folder / "own"])
     assert cache.verify(path).digests == digests(RIGHT)
-    assert not (lab / "own").exists()
+    assert not (open_folder / "own").exists()
 
 
 @several_users
-def test_no_link_is_followed_in_a_folder_that_others_can_write(lab):
-    folder = shared_folder(lab, 0o2775)
-    secret = lab / "secret"
+def test_no_link_is_followed_in_a_folder_that_others_can_write(open_folder):
+    folder = shared_folder(open_folder, 0o2775)
+    secret = open_folder / "secret"
     secret.write_bytes(RIGHT)
     place = folder / PIN[:2] / PIN
     place.mkdir(parents=True)
@@ -157,7 +146,7 @@ def test_no_link_is_followed_in_a_folder_that_others_can_write(lab):
     as_colleague(lambda: (place / "x.bin").symlink_to(secret))
     assert Cache([folder]).find("x.bin", sha256=PIN) is None
     with pytest.raises(OSError, match="symbolic"):
-        Cache([lab / "own"]).verify(place / "x.bin")
+        Cache([open_folder / "own"]).verify(place / "x.bin")
 
 
 def test_a_link_in_place_of_a_temporary_file_changes_no_mode(tmp_path):
@@ -183,8 +172,8 @@ def test_what_is_not_a_file_is_passed_over(tmp_path, kind):
 
 
 @several_users
-def test_private_copies_in_a_folder_of_all_are_in_a_folder_of_ones_own(lab):
-    folder = shared_folder(lab, 0o777)
+def test_private_copies_in_a_folder_of_all_are_in_a_folder_of_ones_own(open_folder):
+    folder = shared_folder(open_folder, 0o777)
     path = store(Cache([folder]), private=True).path
     assert mode(folder / "private-0") == 0o700
     assert path.is_relative_to(folder / "private-0")
@@ -193,8 +182,8 @@ def test_private_copies_in_a_folder_of_all_are_in_a_folder_of_ones_own(lab):
 
 
 @several_users
-def test_colleagues_find_what_is_shared(lab):
-    folder = shared_folder(lab, 0o777)
+def test_colleagues_find_what_is_shared(open_folder):
+    folder = shared_folder(open_folder, 0o777)
     store(Cache([folder]))
     as_colleague(lambda: _found(Cache([folder]), True))
     as_colleague(lambda: _found_by_sha1(Cache([folder])))
@@ -212,8 +201,8 @@ def _found(cache: Cache, expected: bool) -> None:
 
 @several_users
 @pytest.mark.parametrize("how", ["folder", "link"])
-def test_a_private_folder_that_somebody_else_made_is_named_and_not_used(lab, how):
-    folder = shared_folder(lab, 0o777)
+def test_a_private_folder_that_somebody_else_made_is_named_and_not_used(open_folder, how):
+    folder = shared_folder(open_folder, 0o777)
 
     def attack() -> None:
         (folder / "elsewhere").mkdir()
@@ -229,8 +218,8 @@ def test_a_private_folder_that_somebody_else_made_is_named_and_not_used(lab, how
 
 
 @several_users
-def test_a_volume_of_root_that_all_can_write_is_used(lab, monkeypatch):
-    volume = shared_folder(lab, 0o777)
+def test_a_volume_of_root_that_all_can_write_is_used(open_folder, monkeypatch):
+    volume = shared_folder(open_folder, 0o777)
     monkeypatch.setenv("HOME", "/")
     for named in (volume, volume / "sub"):
         monkeypatch.setenv("STORAGE_PLUGINS_CACHE", str(named))
@@ -243,8 +232,8 @@ def _found_under(cached: Cached, folder: Path) -> None:
 
 
 @several_users
-def test_a_named_folder_that_cannot_be_written_is_named_in_the_error(lab, monkeypatch):
-    volume = shared_folder(lab, 0o755)
+def test_a_named_folder_that_cannot_be_written_is_named_in_the_error(open_folder, monkeypatch):
+    volume = shared_folder(open_folder, 0o755)
     monkeypatch.setenv("STORAGE_PLUGINS_CACHE", str(volume / "sub"))
 
     def refused() -> None:
@@ -269,15 +258,15 @@ def test_without_a_home_the_error_names_what_to_set(monkeypatch):
 
 
 @several_users
-def test_without_a_home_a_configuration_is_found_all_the_same(lab, monkeypatch):
+def test_without_a_home_a_configuration_is_found_all_the_same(open_folder, monkeypatch):
     for name in ("HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    (lab / "project" / "below").mkdir(parents=True)
-    (lab / "project" / "storage.yaml").write_text("stores: {s: {backend: local, root: ./data}}")
+    (open_folder / "project" / "below").mkdir(parents=True)
+    (open_folder / "project" / "storage.yaml").write_text("stores: {s: {backend: local, root: ./data}}")
 
     def found() -> None:
-        assert find(lab / "project" / "below") == lab / "project" / "storage.yaml"
-        assert find(lab) is None
+        assert find(open_folder / "project" / "below") == open_folder / "project" / "storage.yaml"
+        assert find(open_folder) is None
 
     as_colleague(found)
 

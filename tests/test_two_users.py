@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,24 +32,15 @@ def victim(request) -> int:
     return request.param
 
 
-@pytest.fixture
-def lab():
-    """A folder that all users can reach, which tmp_path is not."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
 def never_wrong(cache: Cache) -> None:
     found = cache.find("x.bin", sha256=PIN)
     assert found is None or found.path.read_bytes() == RIGHT
 
 
 @pytest.mark.parametrize("permissions", MODES)
-def test_a_note_that_lies_gives_no_other_bytes(lab, victim, permissions):
+def test_a_note_that_lies_gives_no_other_bytes(open_folder, victim, permissions):
     """The colleague writes other bytes, and notes that say that they were verified, wherever that is possible."""
-    folder = shared_folder(lab, permissions)
+    folder = shared_folder(open_folder, permissions)
     as_user(victim, lambda: store(Cache([folder])))
 
     def attack() -> None:
@@ -79,8 +69,8 @@ def test_a_note_that_lies_gives_no_other_bytes(lab, victim, permissions):
 
 
 @pytest.mark.parametrize("permissions", MODES)
-def test_a_link_put_in_the_place_of_a_download_changes_no_mode(lab, victim, permissions):
-    folder, key = shared_folder(lab, permissions), lab / "key"
+def test_a_link_put_in_the_place_of_a_download_changes_no_mode(open_folder, victim, permissions):
+    folder, key = shared_folder(open_folder, permissions), open_folder / "key"
     key.write_bytes(b"PRIVATE")
     key.chmod(0o600)
     os.chown(key, victim, -1)
@@ -132,12 +122,12 @@ def meanwhile(user: int, work: Callable[[Callable[[], None]], None], attack: Cal
 
 @pytest.mark.parametrize("permissions", [0o777, 0o1777])
 @pytest.mark.parametrize("how", ["file", "link", "hard link"])
-def test_a_storage_yaml_put_into_a_folder_above_is_not_used(lab, victim, permissions, how):
-    folder = shared_folder(lab, permissions)
+def test_a_storage_yaml_put_into_a_folder_above_is_not_used(open_folder, victim, permissions, how):
+    folder = shared_folder(open_folder, permissions)
     here = folder / "of-the-victim"
     here.mkdir()
     os.chown(here, victim, -1)
-    own = lab / "own.yaml"
+    own = open_folder / "own.yaml"
     own.write_text("stores: {theirs: {backend: local, root: ./data}}")
 
     def attack() -> None:
@@ -162,9 +152,9 @@ def test_a_storage_yaml_put_into_a_folder_above_is_not_used(lab, victim, permiss
     as_user(victim, refused)
 
 
-def test_a_layer_rewritten_under_its_old_date_gives_no_other_bytes(lab, victim):
-    lab.chmod(0o777)
-    folder = lab / "layer"
+def test_a_layer_rewritten_under_its_old_date_gives_no_other_bytes(open_folder, victim):
+    open_folder.chmod(0o777)
+    folder = open_folder / "layer"
     path = folder / PIN[:2] / PIN / "x.bin"
 
     def publish() -> None:
@@ -174,7 +164,7 @@ def test_a_layer_rewritten_under_its_old_date_gives_no_other_bytes(lab, victim):
     as_colleague(publish)
 
     def found(expected: bool) -> None:
-        assert (Cache([lab / f"own-{victim}", folder]).find("x.bin", sha256=PIN) is not None) == expected
+        assert (Cache([open_folder / f"own-{victim}", folder]).find("x.bin", sha256=PIN) is not None) == expected
 
     as_user(victim, lambda: found(True))
     as_user(victim, lambda: found(True))
@@ -182,25 +172,25 @@ def test_a_layer_rewritten_under_its_old_date_gives_no_other_bytes(lab, victim):
     as_user(victim, lambda: found(False))
 
 
-def test_a_file_of_a_shared_local_store_rewritten_under_its_old_date_is_hashed_again(lab, victim):
-    folder = shared_folder(lab, 0o2775)
+def test_a_file_of_a_shared_local_store_rewritten_under_its_old_date_is_hashed_again(open_folder, victim):
+    folder = shared_folder(open_folder, 0o2775)
     path = folder / "data.nc"
     path.write_bytes(RIGHT)
     os.chown(path, COLLEAGUE, -1)
 
     def hashed(expected: bytes) -> None:
-        cache = Cache([lab / f"own-{victim}"])
+        cache = Cache([open_folder / f"own-{victim}"])
         assert cache.verify(path).digests == digests(expected)
 
-    lab.chmod(0o777)
+    open_folder.chmod(0o777)
     as_user(victim, lambda: hashed(RIGHT))
     as_colleague(lambda: change_unseen(path, WRONG))
     as_user(victim, lambda: hashed(WRONG))
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/environ", "pipe"])
-def test_a_receipt_that_is_a_link_or_without_end_is_passed_over(lab, victim, target):
-    folder = shared_folder(lab, 0o2775)
+def test_a_receipt_that_is_a_link_or_without_end_is_passed_over(open_folder, victim, target):
+    folder = shared_folder(open_folder, 0o2775)
     (folder / "assy_X.nc").mkdir()
     (folder / "assy_X.nc").chmod(0o777)
 
@@ -219,8 +209,8 @@ def test_a_receipt_that_is_a_link_or_without_end_is_passed_over(lab, victim, tar
     as_user(victim, read)
 
 
-def test_a_receipt_is_not_written_through_a_link(lab, victim):
-    folder, precious = shared_folder(lab, 0o777), lab / "precious"
+def test_a_receipt_is_not_written_through_a_link(open_folder, victim):
+    folder, precious = shared_folder(open_folder, 0o777), open_folder / "precious"
     precious.mkdir()
     os.chown(precious, victim, -1)
     one = receipt(1)
@@ -230,20 +220,20 @@ def test_a_receipt_is_not_written_through_a_link(lab, victim):
 
 
 @pytest.mark.parametrize("uploader", [0, COLLEAGUE], ids=["root", "an ordinary user"])
-def test_a_file_copied_over_what_people_see_is_never_taken_for_the_version(lab, uploader):
+def test_a_file_copied_over_what_people_see_is_never_taken_for_the_version(open_folder, uploader):
     """As root, `cp` overwrites a read-only file, and with it what it is a hard link of."""
     from storage_plugins import Source
     from storage_plugins_local.files import LocalFiles
 
-    lab.chmod(0o777)
-    upload, new = lab / "upload", lab / "new"
+    open_folder.chmod(0o777)
+    upload, new = open_folder / "upload", open_folder / "new"
     upload.write_bytes(RIGHT)
     new.write_bytes(WRONG)
-    files = LocalFiles(lab / "store")
+    files = LocalFiles(open_folder / "store")
     source = Source.of(upload)
     metadata = {"sha1": source.sha1, "sha256": source.sha256}
     as_user(uploader, lambda: files.put("x.bin", source, metadata=metadata, if_absent=False))
-    shown = lab / "store" / "x.bin"
+    shown = open_folder / "store" / "x.bin"
     for user in (COLLEAGUE, MEMBER, *([0] if uploader == 0 else [])):
         as_user(user, lambda: copied(new, shown))
         with files.read("x.bin") as content:
