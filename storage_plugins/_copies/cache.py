@@ -126,13 +126,11 @@ class Cache:
         It is given what is to be called at each progress.
         """
         name = f"{TEMPORARY}turn-{hashlib.sha256(what.encode()).hexdigest()[:32]}"
-        with contextlib.ExitStack() as stack:
-            try:
-                folder = self._made(private=True)
-            except (OSError, AccessDenied):  # which the download will report, if there is to be one
-                progress: Callable[[], None] = lambda: None  # noqa: E731
-            else:
-                progress = stack.enter_context(turn(folder / name))
+        try:
+            lock = self._made(private=True) / name
+        except (OSError, AccessDenied):  # which the download will report, if there is to be one
+            lock = None
+        with turn(lock) as progress:
             yield progress
 
     def adopt(self, file: BinaryIO, path: Path, digests: Digests, name: str, *, private: bool) -> Cached:

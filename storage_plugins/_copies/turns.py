@@ -22,9 +22,12 @@ _LOOK = 0.05  # seconds
 
 
 @contextlib.contextmanager
-def turn(path: Path) -> Iterator[Callable[[], None]]:
-    """Wait for the lock file ``path``, hold it within the block, and give out what is to be called at each progress."""
-    descriptor = _locked(path)
+def turn(path: Path | None) -> Iterator[Callable[[], None]]:
+    """Wait for the lock file ``path``, hold it within the block, and give out what is to be called at each progress.
+
+    Without a path, nobody waits.
+    """
+    descriptor = _locked(path) if path is not None else None
 
     def progress() -> None:
         if descriptor is not None:
@@ -34,7 +37,7 @@ def turn(path: Path) -> Iterator[Callable[[], None]]:
     try:
         yield progress
     finally:
-        if descriptor is not None:
+        if path is not None and descriptor is not None:
             with contextlib.suppress(OSError):
                 path.unlink()  # while it is held: whoever waits for it looks whether it is still there
             with contextlib.suppress(OSError):
