@@ -130,7 +130,7 @@ def configured_endpoint(profile: str | None) -> str | None:
             import botocore.session
         except ImportError:  # opening the store says so
             return None
-        session = botocore.session.Session(profile=profile)
+        session = botocore.session.Session(profile=profile, include_builtin_handlers=False)
         with contextlib.suppress(botocore.exceptions.BotoCoreError):  # the first request says so
             named = _endpoint_in_config(session.get_scoped_config(), session.full_config)
     return named.rstrip("/") if named else None
@@ -144,7 +144,7 @@ def _has_lasting_keys(profile: str | None) -> bool:
         import botocore.session
     except ImportError:  # opening the store says so
         return False
-    session = botocore.session.Session()
+    session = botocore.session.Session(include_builtin_handlers=False)
     keys = session.full_config.get("profiles", {}).get(profile or session.profile or "default", {})
     return "aws_access_key_id" in keys and "aws_session_token" not in keys
 
