@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -267,10 +267,14 @@ class Cached:
     Attributes:
         path: where it is; for reading only.
         digests: what its bytes are.
+        content_digest: of the assembly in it, if it was loaded before with every tile verified.
+        note_content: takes that digest, for the next load.
     """
 
     path: Path
     digests: Digests
+    content_digest: str | None = dataclasses.field(default=None, compare=False)
+    note_content: Callable[[str], object] | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

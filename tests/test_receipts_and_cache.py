@@ -190,6 +190,20 @@ def test_a_note_of_the_cache_that_a_power_failure_spoilt_is_not_believed_and_wri
     assert len(note.read_bytes()) == len(before)
 
 
+def test_a_file_that_was_loaded_before_is_not_looked_through_again(uploaded, memory_store, monkeypatch):
+    _, files, made = uploaded
+    store = memory_store(files, receipts=False)  # so that the content is known from the cache alone
+    for _ in range(2):
+        xr.testing.assert_identical(store.load("X", sha1=made.sha1), make_assembly())
+        monkeypatch.setattr("netCDF4.Dataset", None)
+    path = store.fetch(made)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[::-1])
+    files.away = True
+    with pytest.raises(StoreUnavailable):
+        store.load("X", sha1=made.sha1)
+
+
 def test_brainios_folder_is_a_layer(uploaded, tmp_path):
     store, files, made = uploaded
     data = files.held[made.key][0][1]

@@ -11,6 +11,7 @@ files are hashed each time they are used.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -33,7 +34,6 @@ from ..atomic import (
     read_small,
     set_mode,
     sweep,
-    sync_folder,
     temporary_name,
 )
 from ..errors import AccessDenied
@@ -100,10 +100,10 @@ class Cache:
             lasting = ours and only_ours(status)
             noted = self._noted(path, status) if lasting else None
             if noted is not None:
-                return Cached(path, noted)
+                return noted
             digests = _digests(file)
             if lasting and _state(os.fstat(file.fileno())) == _state(status):
-                self._remember(path, status, digests)
+                return self._remember(path, status, digests)
         return Cached(path, digests)
 
     @contextlib.contextmanager
@@ -146,12 +146,10 @@ class Cache:
             os.fsync(file.fileno())
             file.close()  # before the rename, which Windows refuses for an open file
             _make_folder(target.parent, 0o755)
-            path.replace(target)
-            sync_folder(target.parent)
+            path.replace(target)  # the name may be lost in a power failure: then the file is downloaded again
             status = target.lstat()
             self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode(), mode)
-        self._remember(target, status, digests)
-        return Cached(target, digests)
+        return self._remember(target, status, digests)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -227,7 +225,7 @@ class Cache:
 
     # notes
 
-    def _noted(self, path: Path, status: os.stat_result) -> Digests | None:
+    def _noted(self, path: Path, status: os.stat_result) -> Cached | None:
         """Return what the note on a file says, None if there is none that can be believed."""
         note = self._note(path)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -235,14 +233,24 @@ class Cache:
                 return None
             known = json.loads(read_small(note))
             if known["path"] == os.fspath(path) and known["state"] == _state(status):
-                return Digests(known["sha1"], known["sha256"], status.st_size)
+                digests = Digests(known["sha1"], known["sha256"], status.st_size)
+                return self._cached(path, status, digests, known.get("content_digest"))
         return None
 
-    def _remember(self, path: Path, status: os.stat_result, digests: Digests) -> None:
+    def _remember(
+        self, path: Path, status: os.stat_result, digests: Digests, content_digest: str | None = None
+    ) -> Cached:
         """Write a note, so that the next use need not read the whole file; failing to is harmless."""
         entry = {"path": os.fspath(path), "state": _state(status), "sha1": digests.sha1, "sha256": digests.sha256}
+        if content_digest is not None:
+            entry["content_digest"] = content_digest
         with contextlib.suppress(OSError):
             self._write_note(self._made(private=True), self._note(path), json.dumps(entry).encode())
+        return self._cached(path, status, digests, content_digest)
+
+    def _cached(self, path: Path, status: os.stat_result, digests: Digests, content_digest: str | None) -> Cached:
+        note = functools.partial(self._remember, path, status, digests)
+        return Cached(path, digests, content_digest, note)
 
     def _note(self, path: Path) -> Path:
         name = hashlib.sha256(os.fsencode(path)).hexdigest()

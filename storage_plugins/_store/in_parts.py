@@ -51,7 +51,7 @@ class StoredSource:
             return self.store.host.read(self._key, self._version.version_id, start, stop, seen=self._version).data
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class InParts(Cached):
     """A version that was found and not downloaded. ``path`` is its name, and ``digests`` what was recorded of it.
 
@@ -97,7 +97,7 @@ class PartLoader(Loader):
         if cached is not None:
             return cached, version
         source = StoredSource(self._store, place[0], part.version, digests.size, part.data)
-        return InParts(Path(key), digests, content_digest, source, version), version
+        return InParts(Path(key), digests, content_digest=content_digest, source=source, version=version), version
 
     def _receipt_of(self, key: str, version_id: str | None, version: Version) -> Receipt | None:
         """Return the receipt of a version; None where there is none, or where the host has recorded other bytes."""

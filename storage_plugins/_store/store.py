@@ -713,7 +713,12 @@ class Store:
         known = [identifier] if isinstance(identifier, Receipt) else self._receipts_of(key)
         digests = (receipt.content_digest for receipt in known if receipt.digests == cached.digests)
         return codec.decode(
-            cached.path, cls=cls, chunks=chunks, refetch=refetch, content_digest=next(filter(None, digests), None)
+            cached.path,
+            cls=cls,
+            chunks=chunks,
+            refetch=refetch,
+            content_digest=cached.content_digest or next(filter(None, digests), None),
+            verified=cached.note_content,
         )
 
     def _load_in_place(self, identifier: str | Receipt, pin: Pin, cls: type | None, chunks: Any) -> xr.DataArray:

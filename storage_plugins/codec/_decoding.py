@@ -17,7 +17,8 @@ from ._elements import restored
 from ._layout import logical_dtype
 from ._lazy import as_dask
 from ._library import library, netcdf
-from ._readable import readable
+from ._parts import as_encoded
+from ._readable import identity, readable
 
 _log = logging.getLogger("storage_plugins.codec")
 
@@ -29,6 +30,7 @@ def decode(
     chunks: Any = None,
     refetch: Callable[[], Path] | None = None,
     content_digest: str | None = None,
+    verified: Callable[[str], object] | None = None,
 ) -> xr.DataArray:
     """Read the assembly in a netCDF file.
 
@@ -40,8 +42,9 @@ def decode(
         cls: the class to return, such as ``NeuroidAssembly``; it is called with the DataArray.
         chunks: as in ``xarray.open_dataset``; None: in memory.
         refetch: returns the path of the file on another machine, where a part of a dask-backed assembly is computed.
-        content_digest: what `encode` returned for these very bytes, which were verified as a whole: their numbers are
-            not hashed again. None: unknown.
+        content_digest: what `encode` returned for these very bytes, which were verified as a whole: the file is not
+            looked through, and its numbers are not hashed again. None: unknown.
+        verified: called with that digest once every tile of a file of this package was read and hashed.
 
     Returns:
         The assembly, with its dimensions, coordinates, indexes, name and attributes.
@@ -65,11 +68,18 @@ def decode(
     """
     if chunks is not None and importlib.util.find_spec("dask") is None:
         raise NotSupported("chunks= needs dask, which is not installed", hint="pip install 'storage-plugins[dask]'")
-    with readable(path):
-        assembly, ours = _read(path, None, chunks, refetch, content_digest)
+    found = as_encoded(path, content_digest) if content_digest is not None else None
+    if found is not None:
+        with readable(path, identity(path)):
+            assembly = _ours(found, chunks, refetch)
+    else:
+        with readable(path):
+            assembly, found = _read(path, None, chunks, refetch)
+        if found is not None and chunks is None and verified is not None:
+            verified(found.digest)
     if cls is None:
         return assembly
-    made: xr.DataArray = cls(assembly if ours else with_stimulus_id(assembly))
+    made: xr.DataArray = cls(assembly if found is not None else with_stimulus_id(assembly))
     return made
 
 
@@ -148,15 +158,12 @@ def with_stimulus_id(assembly: xr.DataArray) -> xr.DataArray:
     return assembly
 
 
-def _read(
-    path: Path, group: str | None, chunks: Any, refetch: Any, content_digest: str | None = None
-) -> tuple[xr.DataArray, bool]:
-    """Return the assembly, and whether its file is one of this package."""
+def _read(path: Path, group: str | None, chunks: Any, refetch: Any) -> tuple[xr.DataArray, _reading.Opened | None]:
+    """Return the assembly, and what its file says of itself if it is one of this package."""
     try:
         found = _reading.opened(path, group)
         if found is not None:
-            found.trusted = found.digest == content_digest
-            return _ours(found, chunks, refetch), True
+            return _ours(found, chunks, refetch), found
     except _reading.Unfit as reason:
         _reading.refuse_in_place(path, group, reason)
         _log.warning(
@@ -164,7 +171,7 @@ def _read(
             path.name,
             reason,
         )
-    return _foreign.read(path, group, chunks), False
+    return _foreign.read(path, group, chunks), None
 
 
 def _ours(found: _reading.Opened, chunks: Any, refetch: Any) -> xr.DataArray:
