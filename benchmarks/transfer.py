@@ -8,8 +8,9 @@ at 2 % of the MiB that pass ("faulty").
 
 Every transfer is a process of its own, timed without imports, after a small one that opens connections. curl's
 time is that of its process; of 1 MiB, curl says it for each of several files in one process. Ours verifies sha1 and
-sha256 on the way down, hashes before it sends, and stores records and receipts. The peers verify nothing, except
-BrainIO's code (sha1 on the way down). CPU is user and system time, memory the peak over what was used before.
+sha256 on the way down, hashes before it sends, and stores records and receipts. It and BrainIO's code are given the pin
+of a file, as in Brain-Score's plugins: version id and sha1, or sha1. The peers verify nothing, except BrainIO's code
+(sha1 on the way down). CPU is user and system time, memory the peak over what was used before.
 """
 
 import argparse
@@ -142,9 +143,11 @@ class Ours(Peer):
         os.environ["STORAGE_PLUGINS_CACHE"] = str(folder / "cache")
         settings = {"backend": "s3", "bucket": BUCKET, "endpoint_url": endpoint}
         self.store = storage_plugins.open_store(config={"stores": {"a": settings}})
+        pins = folder.parent / "pins.json"
+        self.pins = json.loads(pins.read_text()) if pins.exists() else {}
 
     def get(self, name: str) -> None:  # noqa: D102
-        self.store.fetch(name)
+        self.store.fetch(name, **self.pins[name])
 
     def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.store.upload_file(path, name)
@@ -225,10 +228,10 @@ class BrainIO(Peer):
 
         packaging.get_user_info = lambda sts: ("account", "user")  # there is no such service here
         self.fetch, self.packaging = fetch, packaging
-        self.sha1 = json.loads((folder.parent / "sha1.json").read_text())
+        self.pins = json.loads((folder.parent / "pins.json").read_text())
 
     def get(self, name: str) -> None:  # noqa: D102
-        self.fetch.fetch_file("S3", f"https://{BUCKET}.s3.amazonaws.com/{name}", self.sha1[name])
+        self.fetch.fetch_file("S3", f"https://{BUCKET}.s3.amazonaws.com/{name}", self.pins[name]["sha1"])
 
     def put(self, path: Path, name: str) -> None:  # noqa: D102
         self.packaging.upload_to_s3(path, BUCKET, name)
@@ -326,14 +329,15 @@ def fill(endpoint: str, folder: Path, jobs: list[Job]) -> None:
     sizes = {name: job.size for job in jobs for name in job.names}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         ours = Ours(endpoint, Path(work))
-        sha1 = {}
+        pins = {}
         for name, size in {**sizes, "warm.bin": 1000}.items():
             with (folder / name).open("wb") as file:
                 for begin in range(0, size, MIB):
                     file.write(os.urandom(min(MIB, size - begin)))
             if name == "warm.bin" or any(name in job.names for job in jobs if not job.up):
-                sha1[name] = ours.store.upload_file(folder / name, name).sha1
-    (folder / "sha1.json").write_text(json.dumps(sha1))
+                receipt = ours.store.upload_file(folder / name, name)
+                pins[name] = {"version_id": receipt.version_id, "sha1": receipt.sha1}
+    (folder / "pins.json").write_text(json.dumps(pins))
 
 
 def delete_uploads(endpoint: str) -> None:
