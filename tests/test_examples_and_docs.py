@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -218,6 +219,13 @@ def test_every_link_between_documents_leads_somewhere(document):
 
 
 @needs_checkout
+@needs_checkout
+def test_the_charts_of_the_benchmarks_show_the_figures_of_their_page():
+    made = runpy.run_path(str(PROJECT / "docs/make_charts.py"))
+    for name, svg in made["charts"]((PROJECT / "docs/benchmarks.md").read_text("utf-8")).items():
+        assert (PROJECT / "docs/pictures" / name).read_text("utf-8") == svg, "run python docs/make_charts.py"
+
+
 def test_the_tests_that_prove_the_promises_exist():
     named = {*re.findall(r"tests/[\w*]+\.py", (PROJECT / "docs" / "reliability.md").read_text("utf-8"))}
     assert len(named) > 20
