@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import write_yaml
+import yaml
+from conftest import make_assembly, write_yaml
 
 import storage_plugins
 
@@ -64,3 +65,41 @@ def test_workers_compute_with_an_assembly_that_they_load_themselves(tmp_path, wo
     copies = [path for home in workers for path in home.rglob("*.nc")]
     assert bool(copies) == download
     assert not cache.exists()
+
+
+def test_workers_mirror_a_store_and_the_receipts_are_written_here(tmp_path, workers, bucket, endpoint):
+    stores = {
+        name: {"backend": "s3", "bucket": f"{bucket}/{name}", "endpoint_url": endpoint} for name in ("lab", "ours")
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, ours = (storage_plugins.open_store(name, config=config) for name in stores)
+    names = [f"Lab2026.n{number}" for number in range(12)]
+    made = {name: [lab.upload(xr.DataArray([len(name), k]), name) for k in (0, 1)] for name in names}
+    report = storage_plugins.mirror(lab, ours, client=distributed.default_client())
+    assert report.complete
+    assert {(file.outcome, file.versions_copied, file.versions_there) for file in report.files} == {("copied", 2, 0)}
+    assert report.bytes_sent == sum(receipt.size for receipts in made.values() for receipt in receipts)
+    assert all(list((home / ".cache").rglob("storage-plugins*")) for home in workers)
+    for name, receipts in made.items():
+        assert [version.sha256 for version in ours.versions(name)] == [one.sha256 for one in reversed(receipts)]
+        assert {one.sha256 for one in ours.receipts.of(receipts[0].key) if one.address == ours.address} == {
+            one.sha256 for one in receipts
+        }
+    again = storage_plugins.mirror(lab, ours, client=distributed.default_client())
+    assert {(file.outcome, file.versions_there) for file in again.files} == {("there", 2)}
+
+
+def test_what_workers_could_not_copy_is_copied_from_here(tmp_path, workers, bucket, endpoint):
+    stores = {
+        "lab": {"backend": "local", "root": str(tmp_path / "lab")},
+        "ours": {"backend": "s3", "bucket": bucket, "endpoint_url": endpoint},
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, ours = (storage_plugins.open_store(name, config=config) for name in stores)
+    lab.upload(make_assembly(), "X")
+    distributed.default_client().run(lambda: os.environ.pop("AWS_SECRET_ACCESS_KEY"))
+    report = storage_plugins.mirror(lab, ours, client=distributed.default_client())
+    assert [(file.key, file.outcome) for file in report.files] == [("assy_X.nc", "copied")]
+    xr.testing.assert_identical(ours.load("X"), make_assembly())

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from .._identifiers import assembly_key
@@ -25,6 +27,7 @@ from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, Invali
 from .history import AnotherHistory, HistoryCopy, Stopped
 
 _log = logging.getLogger(__name__)
+_SHARES = 8  # for each worker of a cluster, so that all end at about the same time
 _KEYS_AT_ONCE = 4  # each holds one file on disk, and what the backends hold of it in memory
 
 
@@ -123,6 +126,7 @@ def mirror(
     *,
     append: bool = False,
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    client: Any = None,
 ) -> MirrorReport:
     """Copy every file of a store, with all its versions, byte for byte, into another store.
 
@@ -138,6 +142,8 @@ def mirror(
         append: where the target has other versions of a file, put what it lacks after them; otherwise
             such a file is reported and left alone.
         config: as in `open_store`, for stores given by name.
+        client: a ``dask.distributed.Client`` whose workers copy the files, each with its own credentials and cache.
+            This process then copies what they could not, and writes the receipts.
 
     Returns:
         what became of each file. One that fails does not stop the others.
@@ -163,9 +169,10 @@ def mirror(
     if identifiers is None:
         keys |= work.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
+    by_workers = {} if client is None else work.share(client, sorted(keys))
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
-        files += each(pool, work.copy, sorted(keys))
+        files += (_together(by_workers.get(file.key), file) for file in each(pool, work.copy, sorted(keys)))
     finally:  # on ctrl-C, what is on its way is taken back
         work.stop.set()
         pool.shutdown(cancel_futures=True)
@@ -188,6 +195,19 @@ class _Work:
         self.withdrawn = set(keys_with_tombstones(source.host))
         self._withdrawn_here = set(keys_with_tombstones(target.host))
         self._names = _Names(_listed(target) or [])
+
+    def share(self, client: Any, keys: Sequence[str]) -> dict[str, Mirrored]:
+        """Let the workers of a cluster copy files; return what became of each, without those of workers that failed."""
+        clear = [key for key in keys if self._names.is_free(key)]
+        count = min(len(clear), _SHARES * max(1, len(client.scheduler_info()["workers"])))
+        shares = [clear[first::count] for first in range(count)]
+        futures = client.map(functools.partial(_copied, self.source, self.target, self.append), shares, pure=False)
+        try:
+            done = client.gather(futures, errors="skip")
+        except BaseException:
+            client.cancel(futures)
+            raise
+        return {file.key: file for file in itertools.chain.from_iterable(done)}
 
     def copy(self, key: str) -> Mirrored:
         """Copy one file and tell what became of it."""
@@ -234,12 +254,38 @@ class _Names:
         self._folded = {key.casefold(): key for key in self._keys}
         self._lock = threading.Lock()
 
+    def is_free(self, key: str) -> bool:
+        """Whether a name can be taken; it is then."""
+        try:
+            self.claim(key, "")
+        except IdentifierCollision:
+            return False
+        return True
+
     def claim(self, key: str, address: str) -> None:
         """Take a name, or raise IdentifierCollision."""
         with self._lock:
             other = self._folded.setdefault(key.casefold(), key)
         if other != key and key not in self._keys:
             raise IdentifierCollision(f"{key} differs from {other}, which is in {address}, in case only")
+
+
+def _copied(source: FileStore, target: FileStore, append: bool, keys: Sequence[str]) -> tuple[Mirrored, ...]:
+    """Copy files in a worker of a cluster."""
+    return mirror(source, target, keys, append=append).files
+
+
+def _together(first: Mirrored | None, then: Mirrored) -> Mirrored:
+    """Return what became of a file that a worker copied before this process looked at it."""
+    if first is None or not first.versions_copied:
+        return then
+    return dataclasses.replace(
+        then,
+        outcome="copied" if then.outcome == "there" else then.outcome,
+        versions_copied=first.versions_copied + then.versions_copied,
+        versions_there=max(0, then.versions_there - first.versions_copied),
+        bytes_sent=first.bytes_sent + then.bytes_sent,
+    )
 
 
 def _files_of(store: Store | str, config: Any) -> FileStore:
