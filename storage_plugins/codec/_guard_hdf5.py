@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import zlib
@@ -53,11 +54,10 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
         Refused, Unsound
         OSError, RuntimeError, ValueError, KeyError: h5py's errors for other damage.
     """
-    widths = start[13:15] if start[8] < 2 else start[9:11]
-    if widths != b"\x08\x08":
+    if not has_wide_addresses(start):
         raise Refused("the file has addresses of another size than 8 bytes")
     with library(), hdf5(path) as opened:
-        objects = list(_objects(opened.id))
+        objects = list(_objects(opened.id, file))
         distinct = {each.address: each for each in objects}
         datasets = {address: each for address, each in distinct.items() if isinstance(each.item, h5py.h5d.DatasetID)}
         pieces = {address: _pieces(each.item) for address, each in datasets.items()}
@@ -66,6 +66,11 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
             _look_at_fill_value(each, file, bounds)
         for each in datasets.values():
             _refuse_outside(each)
+            if each.item.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+                raise Refused(f"variable {each.name!r} has no shape (HDF5 null dataspace)")
+        for each in distinct.values():
+            if isinstance(each.item, h5py.h5t.TypeID):
+                _sequence(each.item, f"type {each.name!r}")
         stored = {address: _stored(each.item, pieces[address]) for address, each in datasets.items()}
         for address, found in stored.items():
             bounds.store(f"variable {datasets[address].name!r}", found.size)
@@ -81,10 +86,16 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
             _look_at_attributes(each, file, bounds)
 
 
+def has_wide_addresses(start: bytes) -> bool:
+    """Return whether a file that begins like this has addresses of 8 bytes, as all that are read here."""
+    version = start[8:9]
+    return (start[9:11] if version > b"\x01" else start[13:15]) == b"\x08\x08"
+
+
 # links
 
 
-def _objects(root: Any) -> Iterator[_Object]:
+def _objects(root: Any, file: int) -> Iterator[_Object]:
     """Yield the objects of a file by their names: a group has one, a dataset may have several.
 
     Raises:
@@ -95,15 +106,17 @@ def _objects(root: Any) -> Iterator[_Object]:
     yield _Object("/", h5py.h5o.open(root, b"/"), address)
     while waiting:
         above, group, depth = waiting.pop()
-        links: list[tuple[bytes, Any]] = []
-        group.links.iterate(lambda name, info, links=links: links.append((name, info.type)), info=True)
-        for link, kind in links:
+        links: list[tuple[bytes, Any, Any]] = []
+        group.links.iterate(lambda name, info, links=links: links.append((name, info.type, info.u)), info=True)
+        for link, kind, place in links:
             name = f"{above}/{link.decode('utf-8', 'replace')}"
             if kind == h5py.h5l.TYPE_SOFT:
                 soft.append((name, group, link))
                 continue
             if kind != h5py.h5l.TYPE_HARD:
                 raise Refused(f"{name!r} is a link to another file")
+            if _headers.is_virtual(_headers.messages(file, place)):  # HDF5 reads its list of files to open it
+                raise Refused(f"variable {name!r} takes its data from other files (HDF5 virtual dataset)")
             item = h5py.h5o.open(group, link)
             address = h5py.h5o.get_info(item).addr
             if isinstance(item, h5py.h5g.GroupID):
@@ -132,8 +145,6 @@ def _refuse_outside(dataset: _Object) -> None:
     created = dataset.item.get_create_plist()
     if created.get_external_count():
         raise Refused(f"variable {dataset.name!r} stores its data in another file (HDF5 external storage)")
-    if created.get_layout() == h5py.h5d.VIRTUAL:
-        raise Refused(f"variable {dataset.name!r} takes its data from other files (HDF5 virtual dataset)")
     for number in range(created.get_nfilters()):
         code, _, _, name = created.get_filter(number)
         if code not in _BUILT_IN:
@@ -183,20 +194,38 @@ def _sequence(kind: Any, what: str) -> int | None:
     """Return the bytes of an element where a type is of sequences of any length; None: it is of fixed size.
 
     Raises:
-        Refused: sequences are within other things, or references may lead to another file.
+        Refused: netCDF does not know the type, sequences are within other things, or references may lead to another
+            file.
     """
-    if isinstance(kind, h5py.h5t.TypeStringID):
-        return 1 if kind.is_variable_str() else None
-    if isinstance(kind, h5py.h5t.TypeReferenceID) and not kind.equal(h5py.h5t.STD_REF_OBJ):
-        raise Refused(f"{what} has references that may lead to another file")
-    parts = []
-    if isinstance(kind, h5py.h5t.TypeCompoundID):
-        parts = [kind.get_member_type(number) for number in range(kind.get_nmembers())]
-    elif isinstance(kind, h5py.h5t.TypeArrayID | h5py.h5t.TypeVlenID):
-        parts = [kind.get_super()]
+    match kind.get_class():
+        case h5py.h5t.STRING:
+            return 1 if kind.is_variable_str() else None
+        case h5py.h5t.OPAQUE:
+            return None
+        case h5py.h5t.INTEGER | h5py.h5t.FLOAT if any(kind.equal(known) for known in _numbers()):
+            return None
+        case h5py.h5t.REFERENCE if kind.equal(h5py.h5t.STD_REF_OBJ):
+            return None
+        case h5py.h5t.REFERENCE:
+            raise Refused(f"{what} has references that may lead to another file")
+        case h5py.h5t.COMPOUND:
+            parts = [kind.get_member_type(number) for number in range(kind.get_nmembers())]
+        case h5py.h5t.ENUM | h5py.h5t.ARRAY | h5py.h5t.VLEN:
+            parts = [kind.get_super()]
+        case _:
+            raise Refused(f"{what} has a type that netCDF does not know")
     if any(_sequence(part, what) is not None for part in parts):
         raise Refused(f"{what} has strings of any length within another type")
-    return int(parts[0].get_size()) if isinstance(kind, h5py.h5t.TypeVlenID) else None
+    return int(parts[0].get_size()) if kind.get_class() == h5py.h5t.VLEN else None
+
+
+@functools.cache
+def _numbers() -> list[Any]:
+    """Return the numbers that netCDF knows; it writes beyond its memory where it reads others, such as float16."""
+    integers = [f"STD_{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)]
+    return [
+        getattr(h5py.h5t, f"{name}{order}") for name in (*integers, "IEEE_F32", "IEEE_F64") for order in ("LE", "BE")
+    ]
 
 
 def _look_at_fill_value(dataset: _Object, file: int, bounds: Bounds) -> None:
