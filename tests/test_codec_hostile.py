@@ -347,7 +347,30 @@ def unwritten_chunks(path: Path) -> None:
         file.create_dataset("data", (1_000_000,), "f8", chunks=(1,))
 
 
+def text_for_numbers(form: str, attribute: str) -> Any:
+    """A small file with many numbers of which xarray would make text of 32 characters and more."""
+
+    def make(path: Path) -> None:
+        with netCDF4.Dataset(path, "w", format=form) as file:
+            file.createDimension("x", 1 << 20)
+            file.createVariable("data", "f8", ("x",)).setncattr(attribute, "days")
+        with path.open("r+b") as data:
+            data.truncate(2000 if form != "NETCDF4" else path.stat().st_size)
+
+    return make
+
+
+def many_fill_values(path: Path) -> None:
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 1 << 20)
+        file.createVariable("data", "f8", ("x",)).setncattr("missing_value", np.arange(1000.0))
+
+
 LARGE = {
+    "netCDF-3 with text to scale numbers by": text_for_numbers("NETCDF3_CLASSIC", "scale_factor"),
+    "text to scale numbers by": text_for_numbers("NETCDF4", "add_offset"),
+    "text as fill value of numbers": text_for_numbers("NETCDF4", "missing_value"),
+    "many fill values": many_fill_values,
     "many unwritten variables": many_unwritten,
     "one variable by many names": one_name_each,
     "a chunk wider than its variable": wide_chunk,

@@ -8,6 +8,8 @@ _MORE = (
     64 << 20
 )  # bytes that a file may declare without holding them: parts that were never written are read as fill values
 _EMPTY_CHUNKS = 50_000  # chunks that were never written; HDF5 looks for each of them, some 20 microseconds
+_FILL = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset"})
+_FILL_VALUES = 64  # of one variable; each is compared with all of its values
 _DECODED = 8  # bytes that readers may make of one byte: a float64
 
 
@@ -68,3 +70,19 @@ class Bounds:
 def deflated_at_most(stored: int) -> int:
     """Return the bytes that so many bytes can hold if they are compressed."""
     return DEFLATE * stored
+
+
+def look_at_fill(attribute: str, variable: str, count: int, *, is_text: bool) -> None:
+    """Refuse attributes by which xarray decodes numbers, if they are text: it would make text of each number.
+
+    Args:
+        attribute, variable: the names; other attributes are not looked at.
+        count: how many values the attribute has.
+        is_text: whether it is text, and the variable is not.
+
+    Raises:
+        Refused
+    """
+    if attribute in _FILL and (is_text or count > _FILL_VALUES):
+        how = "text, and the values are numbers" if is_text else f"a list of {count:,} values"
+        raise Refused(f"attribute {attribute!r} of {variable!r} is {how}")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _headers, _heap
-from ._bounds import Bounds, Refused, Unsound, deflated_at_most
+from ._bounds import Bounds, Refused, Unsound, deflated_at_most, look_at_fill
 from ._library import h5py, hdf5, library, pread
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -289,12 +289,16 @@ def _unfiltered(data: bytes, filters: list[int], nbytes: int, what: str) -> byte
 def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
     """Check what attributes claim, then read those with references: netCDF crashes where one leads nowhere."""
     messages = None
+    is_text = not isinstance(each.item, h5py.h5d.DatasetID) or each.item.get_type().get_class() == h5py.h5t.STRING
     for number in range(h5py.h5a.get_num_attrs(each.item)):
         attribute = h5py.h5a.open(each.item, index=number)
-        what = f"attribute {attribute.name.decode('utf-8', 'replace')!r} of {each.name!r}"
+        name = attribute.name.decode("utf-8", "replace")
+        what = f"attribute {name!r} of {each.name!r}"
         kind = attribute.get_type()
         base = _sequence(kind, what)
-        nbytes = attribute.get_space().get_simple_extent_npoints() * kind.get_size()
+        count = attribute.get_space().get_simple_extent_npoints()
+        nbytes = count * kind.get_size()
+        look_at_fill(name, each.name, count, is_text=not is_text and kind.get_class() == h5py.h5t.STRING)
         if nbytes > bounds.size:
             raise Unsound(f"{what} is larger than the file")
         if base is None or not nbytes:
