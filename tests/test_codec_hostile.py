@@ -366,7 +366,23 @@ def many_fill_values(path: Path) -> None:
         file.createVariable("data", "f8", ("x",)).setncattr("missing_value", np.arange(1000.0))
 
 
+def dates(form: str) -> Any:
+    """A small file with many numbers of which xarray makes objects, each a date of an unusual calendar."""
+
+    def make(path: Path) -> None:
+        with netCDF4.Dataset(path, "w", format=form) as file:
+            file.createDimension("x", 1 << 20)
+            data = file.createVariable("data", "i1", ("x",))
+            data.units, data.calendar = "days since 0001-01-01", "noleap"
+        with path.open("r+b") as data:
+            data.truncate(2000 if form != "NETCDF4" else path.stat().st_size)
+
+    return make
+
+
 LARGE = {
+    "netCDF-3 with many dates": dates("NETCDF3_CLASSIC"),
+    "many dates": dates("NETCDF4"),
     "netCDF-3 with text to scale numbers by": text_for_numbers("NETCDF3_CLASSIC", "scale_factor"),
     "text to scale numbers by": text_for_numbers("NETCDF4", "add_offset"),
     "text as fill value of numbers": text_for_numbers("NETCDF4", "missing_value"),

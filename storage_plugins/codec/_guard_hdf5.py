@@ -82,8 +82,8 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
                 _declare(each, held, len(pieces[each.address]), bounds)
         for address, each in datasets.items():
             _look_at_strings(each, stored[address], file, bounds)
-        for each in distinct.values():
-            _look_at_attributes(each, file, bounds)
+        for address, each in distinct.items():
+            _look_at_attributes(each, stored.get(address), file, bounds)
 
 
 def has_wide_addresses(start: bytes) -> bool:
@@ -286,7 +286,7 @@ def _unfiltered(data: bytes, filters: list[int], nbytes: int, what: str) -> byte
     return data
 
 
-def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
+def _look_at_attributes(each: _Object, found: _Stored | None, file: int, bounds: Bounds) -> None:
     """Check what attributes claim, then read those with references: netCDF crashes where one leads nowhere."""
     messages = None
     is_text = not isinstance(each.item, h5py.h5d.DatasetID) or each.item.get_type().get_class() == h5py.h5t.STRING
@@ -301,6 +301,8 @@ def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
         look_at_fill(name, each.name, count, is_text=not is_text and kind.get_class() == h5py.h5t.STRING)
         if nbytes > bounds.size:
             raise Unsound(f"{what} is larger than the file")
+        if base is None and name == "units" and found is not None:
+            _look_at_dates(each, found, attribute, bounds)
         if base is None or not nbytes:
             continue
         if messages is None:
@@ -312,3 +314,15 @@ def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
             bounds.add_strings(what, base * _heap.total_length(value[:nbytes]))
         with contextlib.suppress(TypeError):  # a type that numpy does not have
             attribute.read(np.zeros(attribute.shape, attribute.dtype))
+            if name == "units" and found is not None:
+                _look_at_dates(each, found, attribute, bounds)
+
+
+def _look_at_dates(dataset: _Object, found: _Stored, units: Any, bounds: Bounds) -> None:
+    """Count the elements that the units of a dataset make into dates."""
+    with contextlib.suppress(TypeError):  # a type that numpy does not have
+        text = np.zeros(units.shape, units.dtype)
+        units.read(text)
+        if "since" in str(text.tolist()):
+            count, size = dataset.item.get_space().get_simple_extent_npoints(), dataset.item.get_type().get_size()
+            bounds.add_dates(f"variable {dataset.name!r}", count, found.held // size)
