@@ -335,6 +335,7 @@ REPORTED = [
         "it depends on a loop",
     ),
     ('load_from_s3("{}".format("X"), sha1="AAA")', "it is the result of format()"),
+    (f'from .{"x" * 300} import X\nload_from_s3(X, sha1="AAA")', "X is imported from elsewhere"),
 ]
 
 
