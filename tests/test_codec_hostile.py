@@ -153,6 +153,11 @@ def type_of(kind: Any, shape: Any = (3, 2)) -> Any:
     return lambda file, folder: file.create_dataset("odd", shape, kind)
 
 
+def scale_of_one_value(file: Any, folder: Path) -> None:
+    file["odd"] = 1.0
+    file["odd"].make_scale("odd")
+
+
 def scale_without_shape(file: Any, folder: Path) -> None:
     file.create_dataset("odd", None, "f8").attrs["CLASS"] = np.bytes_("DIMENSION_SCALE")
 
@@ -200,6 +205,7 @@ OUTSIDE = {
         "/odd",
     ),
     "a scale without shape": (add(scale_without_shape, foreign), "/odd"),
+    "a scale of one value": (add(scale_of_one_value, foreign), "/odd"),
 }
 
 

@@ -66,8 +66,7 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
             _look_at_fill_value(each, file, bounds)
         for each in datasets.values():
             _refuse_outside(each)
-            if each.item.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-                raise Refused(f"variable {each.name!r} has no shape (HDF5 null dataspace)")
+            _refuse_without_shape(each)
         for each in distinct.values():
             if isinstance(each.item, h5py.h5t.TypeID):
                 _sequence(each.item, f"type {each.name!r}")
@@ -150,6 +149,15 @@ def _refuse_outside(dataset: _Object) -> None:
         if code not in _BUILT_IN:
             called = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             raise Refused(f"variable {dataset.name!r} needs the HDF5 filter plugin {code} {called!r}")
+
+
+def _refuse_without_shape(dataset: _Object) -> None:
+    """Raise if the netCDF library may take a dataset for a dimension that has no length, on which it crashes."""
+    kind = dataset.item.get_space().get_simple_extent_type()
+    if kind == h5py.h5s.NULL:
+        raise Refused(f"variable {dataset.name!r} has no shape (HDF5 null dataspace)")
+    if kind == h5py.h5s.SCALAR and h5py.h5a.exists(dataset.item, b"CLASS"):  # as dimension scales have
+        raise Refused(f"variable {dataset.name!r} is a dimension without length")
 
 
 def _pieces(item: Any) -> list[tuple[int, int]]:
