@@ -195,12 +195,8 @@ def revalued(chance: Random, value: Any) -> Any:
             del parent[key]
             continue
         elif isinstance(parent, list) and chance.random() < 0.3:
-            new = (
-                chance.choice(places)[0][0]
-                if chance.random() < 0.1 and isinstance(places[-1][0], list)
-                else parent[key]
-            )
-            parent.append(copy.deepcopy(new))
+            other, at = chance.choice(places) if chance.random() < 0.1 else (parent, key)
+            parent.append(copy.deepcopy(other[at]))
             continue
         parent[key] = new
     return holder[0]

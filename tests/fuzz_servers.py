@@ -1,6 +1,7 @@
 """Servers on loopback whose answers are right, or damaged as one `Random` draws it; see fuzz.py."""
 
 import contextlib
+import copy
 import email.utils
 import hashlib
 import json
@@ -234,9 +235,14 @@ class OsfAnswers:
         self._right = osf_answers.answer
         osf_answers.answer = self._answer
 
+    def remember(self) -> None:
+        """Take what is stored now as the beginning of every case."""
+        self._root = copy.deepcopy(self.node.root)
+
     def reset(self) -> None:
-        """Forget the requests; nothing that was uploaded since the beginning stays."""
+        """Forget the requests, and all changes since `remember`."""
         self._server.requests.clear()
+        self.node.root = copy.deepcopy(self._root)
 
     def _answer(self, server: OSFServer, request: osf_answers.Request, body: object) -> osf_answers.Answer:
         told = self._right(server, request, body)

@@ -335,6 +335,21 @@ def test_a_wrong_description_is_not_applied(worker, ours, tmp_path, data, signed
     assert set(outcomes.values()) <= right, outcomes
 
 
+@pytest.mark.parametrize("name", ["the same level twice", "a level along another dimension"])
+def test_levels_that_no_index_can_have_are_refused(ours, tmp_path, name):
+    wrong = description_of(ours["everything"])
+    coords = wrong["content"]["coords"]
+    index = next(coord for coord in coords.values() if "levels" in coord)
+    if name == "the same level twice":
+        index["levels"][0] = index["levels"][-1]
+    else:
+        coords[index["levels"][0]]["dims"] = ["neuroid"]
+    wrong |= {"digest": content_digest(wrong["content"]), "seal": seal(wrong["file"])}
+    path = described(ours["everything"], tmp_path / "x.nc", json.dumps(wrong))
+    with pytest.raises(EncodingError):
+        codec.decode(path)
+
+
 def rewritten(path: Path, target: Path, change: Any) -> Path:
     with xr.open_dataset(path, engine="netcdf4") as dataset, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what xarray has to say of writing

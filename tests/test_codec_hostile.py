@@ -13,7 +13,8 @@ import pytest
 import xarray as xr
 from watched import Worker
 
-from storage_plugins import EncodingError, codec
+from storage_plugins import EncodingError, IntegrityError, NotSupported, codec
+from storage_plugins.codec._guard import look_through
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals and the fork server")
@@ -137,6 +138,30 @@ def deep(file: Any, folder: Path) -> None:
         group = group.create_group("g")
 
 
+def virtual_with_a_damaged_list(file: Any, folder: Path) -> None:
+    """HDF5 reads the list of sources when it opens the dataset, and may never return from a damaged one."""
+    virtual(file, folder)
+    file.flush()
+    name = Path(file.filename)
+    at = name.read_bytes().rindex(b"GCOL")
+    with name.open("r+b") as bytes_of:
+        bytes_of.seek(at + 16 + 16)
+        bytes_of.write(b"\0" + b"\xff" * 8)
+
+
+def type_of(kind: Any, shape: Any = (3, 2)) -> Any:
+    return lambda file, folder: file.create_dataset("odd", shape, kind)
+
+
+def scale_of_one_value(file: Any, folder: Path) -> None:
+    file["odd"] = 1.0
+    file["odd"].make_scale("odd")
+
+
+def scale_without_shape(file: Any, folder: Path) -> None:
+    file.create_dataset("odd", None, "f8").attrs["CLASS"] = np.bytes_("DIMENSION_SCALE")
+
+
 OUTSIDE = {
     "external storage, ours": (add(external("hidden")), "/hidden"),
     "external storage, foreign": (add(external("data"), foreign), "/data"),
@@ -167,6 +192,20 @@ OUTSIDE = {
     "root within itself": (add(circle_of_root, foreign), "/a/root"),
     "groups that double": (add(doubled_groups), "/g"),
     "groups without end": (add(deep, foreign), "deep"),
+    "virtual dataset with a damaged list": (add(virtual_with_a_damaged_list, foreign), "/hidden"),
+    "float16": (add(type_of("f2"), foreign), "/odd"),
+    "long double": (add(type_of(np.longdouble), foreign), "/odd"),
+    "a compound with float16": (add(type_of([("a", "i4"), ("b", "f2")]), foreign), "/odd"),
+    "an attribute of float16": (
+        add(lambda file, folder: file["data"].attrs.__setitem__("odd", np.float16([1, 2, 3])), foreign),
+        "odd",
+    ),
+    "a type that is named alone": (
+        add(lambda file, folder: file.__setitem__("odd", np.dtype("f2")), foreign),
+        "/odd",
+    ),
+    "a scale without shape": (add(scale_without_shape, foreign), "/odd"),
+    "a scale of one value": (add(scale_of_one_value, foreign), "/odd"),
 }
 
 
@@ -314,7 +353,46 @@ def unwritten_chunks(path: Path) -> None:
         file.create_dataset("data", (1_000_000,), "f8", chunks=(1,))
 
 
+def text_for_numbers(form: str, attribute: str) -> Any:
+    """A small file with many numbers of which xarray would make text of 32 characters and more."""
+
+    def make(path: Path) -> None:
+        with netCDF4.Dataset(path, "w", format=form) as file:
+            file.createDimension("x", 1 << 20)
+            file.createVariable("data", "f8", ("x",)).setncattr(attribute, "days")
+        with path.open("r+b") as data:
+            data.truncate(2000 if form != "NETCDF4" else path.stat().st_size)
+
+    return make
+
+
+def many_fill_values(path: Path) -> None:
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 1 << 20)
+        file.createVariable("data", "f8", ("x",)).setncattr("missing_value", np.arange(1000.0))
+
+
+def dates(form: str) -> Any:
+    """A small file with many numbers of which xarray makes objects, each a date of an unusual calendar."""
+
+    def make(path: Path) -> None:
+        with netCDF4.Dataset(path, "w", format=form) as file:
+            file.createDimension("x", 1 << 20)
+            data = file.createVariable("data", "i1", ("x",))
+            data.units, data.calendar = "days since 0001-01-01", "noleap"
+        with path.open("r+b") as data:
+            data.truncate(2000 if form != "NETCDF4" else path.stat().st_size)
+
+    return make
+
+
 LARGE = {
+    "netCDF-3 with many dates": dates("NETCDF3_CLASSIC"),
+    "many dates": dates("NETCDF4"),
+    "netCDF-3 with text to scale numbers by": text_for_numbers("NETCDF3_CLASSIC", "scale_factor"),
+    "text to scale numbers by": text_for_numbers("NETCDF4", "add_offset"),
+    "text as fill value of numbers": text_for_numbers("NETCDF4", "missing_value"),
+    "many fill values": many_fill_values,
     "many unwritten variables": many_unwritten,
     "one variable by many names": one_name_each,
     "a chunk wider than its variable": wide_chunk,
@@ -372,6 +450,37 @@ def test_a_lazy_assembly_whose_file_is_replaced_by_a_harmful_one_is_refused(tmp_
     (tmp_path / "other.nc").replace(tmp_path / "x.nc")
     with pytest.raises(EncodingError, match="external storage"):
         lazy.compute()
+
+
+def test_types_that_netcdf_knows_are_accepted(tmp_path):
+    def known(file, folder):
+        for number, kind in enumerate(
+            ("i1", ">u8", "f4", ">f8", "S5", "c16", "V8", bool, h5py.string_dtype(), "(3,)f4")
+        ):
+            file.create_dataset(f"x{number}", (2,), kind)
+            file["data"].attrs.create(f"a{number}", np.zeros(2, kind) if number != 8 else ["a", "b"], dtype=kind)
+        file["data"].attrs["empty"] = h5py.Empty("S1")
+
+    add(known, foreign)(tmp_path / "x.nc")
+    look_through(tmp_path / "x.nc")
+
+
+def test_a_sequence_where_one_value_should_be_is_refused(tmp_path):
+    with h5py.File(tmp_path / "x.nc", "w") as file:
+        file.create_dataset("data", (), h5py.vlen_dtype("i4"))
+    for read in (codec.decode, lambda path: codec.decode(path, chunks={}).compute()):
+        with pytest.raises(EncodingError):
+            read(tmp_path / "x.nc")
+
+
+@pytest.mark.parametrize("size", range(8, 17))
+def test_a_file_that_ends_within_its_first_bytes_is_refused(tmp_path, size):
+    ours(tmp_path / "x.nc")
+    (tmp_path / "x.nc").write_bytes((tmp_path / "x.nc").read_bytes()[:size])
+    with pytest.raises(EncodingError):
+        codec.check(tmp_path / "x.nc")
+    with pytest.raises((NotSupported, IntegrityError)):
+        codec.Parts(codec.LocalSource(tmp_path / "x.nc"))
 
 
 def test_sparse_and_well_compressed_files_are_read(tmp_path):

@@ -127,6 +127,8 @@ def test_a_group_without_write_is_for_reading(open_group):
     [
         ({"read": ["publik"]}, r"Did you mean 'public'"),
         ({"read": ["public"], "write": "privat"}, "the store 'privat'"),
+        ({"read": [""]}, "the store ''"),
+        ({"read": ["public"], "write": ""}, "the store ''"),
         ({"read": ["all"]}, "is a group itself"),
         ({"read": []}, "read"),
         ({"read": "public"}, "read"),

@@ -292,6 +292,7 @@ REPORTED = [
     ('load_from_s3("X", sha1="AAA", assembly_prefix="../")', "cannot be an assembly prefix"),
     ('fetch_file("S3", "https://b.s3.amazonaws.com/..", sha1="AAA")', "fetch_file: '..'"),
     ('fetch_file("S3", "https://example.org/a/b.nc", sha1="AAA")', "does not name a bucket and a file on S3"),
+    ('fetch_file("S3", "https://[b.s3.amazonaws.com/b.nc", sha1="AAA")', "does not name a bucket and a file on S3"),
     ('for x in names():\n  load_from_s3(f"X.{x}", sha1="AAA")', "__init__.py:2: load_from_s3: identifier could not"),
     ('X = {}\nX["a"] = "b"\nload_from_s3(X["a"], sha1="AAA")', "X is changed after it is assigned"),
     ('X = {"a": "b"}\ndef f():\n  X.update(a="c")\nload_from_s3(X["a"], sha1="AAA")', "X is changed after it is"),
@@ -334,6 +335,7 @@ REPORTED = [
         "it depends on a loop",
     ),
     ('load_from_s3("{}".format("X"), sha1="AAA")', "it is the result of format()"),
+    (f'from .{"x" * 300} import X\nload_from_s3(X, sha1="AAA")', "X is imported from elsewhere"),
 ]
 
 

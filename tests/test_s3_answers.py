@@ -500,3 +500,24 @@ def test_an_archived_version_does_not_hide_the_same_bytes_elsewhere(open_lab, s3
     xr.testing.assert_identical(open_lab().load("X", version_id=archived, sha1=receipt.sha1), make_assembly())
     with pytest.raises(AccessDenied, match="archived"):
         open_lab().load("X", version_id=archived)
+
+
+def says_of_its_policy(text: object) -> object:
+    def change(answer: Answer) -> None:
+        answer.status, answer.headers = 200, {"content-type": "application/json"}
+        answer.body = (text if isinstance(text, str) else json.dumps(text)).encode()
+
+    return on("GET", "policy", change)
+
+
+@pytest.mark.parametrize("odd", ["", "null", "7", "[]", "{}", "[" * 9999, {"Statement": 7}, {"Statement": [7]}])
+def test_a_policy_that_is_none_is_not_replaced(files, proxy, odd):
+    proxy.spoil = says_of_its_policy(odd)
+    assert "add this statement" in files.why_still_private(KEY)
+
+
+def test_a_policy_of_one_statement_is_completed(files, proxy):
+    proxy.spoil = says_of_its_policy({"Statement": {"Sid": "TheirOwn", "Effect": "Deny"}})
+    command = files.why_still_private(KEY)
+    assert "TheirOwn" in command
+    assert "add this statement" not in command

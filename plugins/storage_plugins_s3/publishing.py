@@ -88,10 +88,10 @@ def what_is_missing(bucket: Bucket, settings: S3Settings) -> str:
         statements: list[Any] = []
         known = True
         try:
-            statements = json.loads(bucket.call("get_bucket_policy", "the bucket's policy")["Policy"])["Statement"]
-        except AccessDenied:
+            statements = _statements(bucket.call("get_bucket_policy", "the bucket's policy").get("Policy"))
+        except (AccessDenied, ValueError):
             known = False
-        except (StorageError, KeyError, ValueError):
+        except StorageError:
             pass  # there is none
         whole = {
             "Version": "2012-10-17",
@@ -108,11 +108,23 @@ def what_is_missing(bucket: Bucket, settings: S3Settings) -> str:
     return "\n  ".join(lines)
 
 
+def _statements(policy: Any) -> list[Any]:
+    """Return the statements of a bucket's policy, of which one alone may be without a list. Raises ValueError."""
+    try:
+        found = json.loads(policy)["Statement"]
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError("not a policy") from error
+    statements = found if isinstance(found, list) else [found]
+    if not all(isinstance(each, dict) for each in statements):
+        raise ValueError("not a policy")
+    return statements
+
+
 def _retag(bucket: Bucket, settings: S3Settings, key: str, named: dict[str, str], added: list[dict[str, str]]) -> None:
     """Add our tag to a version, or remove it; other tags stay."""
     with _for_the_owner(settings, "get-object-tagging", named, ""):
         tags = bucket.call("get_object_tagging", key, **named).get("TagSet", [])
-    wanted = [tag for tag in tags if tag["Key"] != TAG["Key"]] + added
+    wanted = [tag for tag in tags if tag.get("Key") != TAG["Key"]] + added
     if wanted != tags:
         tagging = {"TagSet": wanted}
         with _for_the_owner(settings, "put-object-tagging", named, f"--tagging {shlex.quote(json.dumps(tagging))}"):
@@ -126,7 +138,7 @@ def _object(key: str, version_id: str | None) -> dict[str, str]:
 def _same(copy: dict[str, Any], held: dict[str, Any]) -> bool:
     """Whether a copy has the bytes of a version: by the hash recorded at the upload, else by ETag."""
     recorded = copy.get("Metadata", {}).get("sha256"), held.get("Metadata", {}).get("sha256")
-    return bool(recorded[0] == recorded[1] if all(recorded) else copy["ETag"] == held["ETag"])
+    return bool(recorded[0] == recorded[1] if all(recorded) else copy.get("ETag") == held.get("ETag") is not None)
 
 
 def _copied_from(source: dict[str, str]) -> str:

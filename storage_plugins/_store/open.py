@@ -268,7 +268,7 @@ def _open_group(entry: StoreEntry) -> Group:
     """Open a group; its members are opened at their first use."""
     settings, _ = entry.settings(Backend(name=GROUP, settings=GroupSettings))
     assert isinstance(settings, GroupSettings)  # noqa: S101  for mypy
-    for name in filter(None, [*settings.read, settings.write]):
+    for name in settings.read + [name for name in [settings.write] if name is not None]:
         if name not in entry.others:
             raise entry.error(
                 f"the group names the store {name!r}, which does not exist", hint=nearest(name, list(entry.others))

@@ -33,15 +33,23 @@ def bucket_and_file(location: str) -> tuple[str, str]:
         >>> bucket_and_file("https://bucket/folder.s3.amazonaws.com/file.nc")
         ('bucket/folder', 'file.nc')
     """
-    parts = urlsplit(location)
-    path = f"{parts.netloc}/{parts.path.strip('/')}"
-    if parts.scheme != "s3":
-        found = _ON_S3.fullmatch(path)
-        path = "/".join(filter(None, found.groups())) if found else ""
-    folder, _, name = path.rpartition("/")
+    folder, _, name = _path(location).rpartition("/")
     if not folder or not name:
         raise InvalidIdentifier(
             f"{location!r} does not name a bucket and a file on S3",
             hint="Such as https://bucket.s3.amazonaws.com/folder/file.nc",
         )
     return folder, name
+
+
+def _path(location: str) -> str:
+    """Return the bucket, and what is after it, of a location on S3; empty: it is another."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:  # such as http://[
+        return ""
+    path = f"{parts.netloc}/{parts.path.strip('/')}"
+    if parts.scheme == "s3":
+        return path
+    found = _ON_S3.fullmatch(path)
+    return "/".join(filter(None, found.groups())) if found else ""

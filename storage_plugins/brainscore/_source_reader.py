@@ -298,7 +298,10 @@ class Reader:
         """Whether a source is there, and is not reached by a link below the folder above ``folder``."""
         real = os.path.realpath(source)
         linked = real != os.path.join(os.path.realpath(folder.parent), source.relative_to(folder.parent))  # noqa: PTH118
-        return source.is_file() and (not linked or real in self._paths)
+        try:
+            return source.is_file() and (not linked or real in self._paths)
+        except OSError:  # a name that is longer than any file has
+            return False
 
     def _called(self, node: ast.Call, names: _Names) -> Any:
         function, given = self._value(node.func, names), self._arguments(node, names)

@@ -8,6 +8,9 @@ _MORE = (
     64 << 20
 )  # bytes that a file may declare without holding them: parts that were never written are read as fill values
 _EMPTY_CHUNKS = 50_000  # chunks that were never written; HDF5 looks for each of them, some 20 microseconds
+_FILL = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset"})
+_FILL_VALUES = 64  # of one variable; each is compared with all of its values
+_DATE = 256  # bytes of a date of a calendar that numpy does not have, and of what refers to it
 _DECODED = 8  # bytes that readers may make of one byte: a float64
 
 
@@ -46,6 +49,12 @@ class Bounds:
         if self._missing > _MORE:
             raise Refused(f"{name} declares {nbytes:,} bytes, of which a file of {self.size:,} bytes holds {held:,}")
 
+    def add_dates(self, name: str, count: int, held: int) -> None:
+        """Add the elements of one variable, of which so many are held, that xarray makes into dates. Raises Refused."""
+        self._missing += max(0, count - held) * _DATE
+        if self._missing > _MORE:
+            raise Refused(f"{name} declares {count:,} dates, of which the file holds {held:,}")
+
     def add_chunks(self, name: str, declared: int, stored: int) -> None:
         """Add the chunks of one variable. Raises Refused if a small file declares very many."""
         self._empty += max(0, declared - stored)
@@ -68,3 +77,19 @@ class Bounds:
 def deflated_at_most(stored: int) -> int:
     """Return the bytes that so many bytes can hold if they are compressed."""
     return DEFLATE * stored
+
+
+def look_at_fill(attribute: str, variable: str, count: int, *, is_text: bool) -> None:
+    """Refuse attributes by which xarray decodes numbers, if they are text: it would make text of each number.
+
+    Args:
+        attribute, variable: the names; other attributes are not looked at.
+        count: how many values the attribute has.
+        is_text: whether it is text, and the variable is not.
+
+    Raises:
+        Refused
+    """
+    if attribute in _FILL and (is_text or count > _FILL_VALUES):
+        how = "text, and the values are numbers" if is_text else f"a list of {count:,} values"
+        raise Refused(f"attribute {attribute!r} of {variable!r} is {how}")

@@ -298,6 +298,8 @@ def _put_together(description: Json, values: Mapping[str | None, Any], shown_as:
     for name, entry in entries.items():
         if "levels" in entry and name not in coords:
             made, index = _multi_index(name, entry, description, values, shown_as)
+            if not coords.keys().isdisjoint(made):
+                raise ValueError(f"the levels of {name!r}")
             coords |= made
             indexes |= dict.fromkeys(made, index)
     levels = {level for entry in entries.values() for level in entry.get("levels", ())}
@@ -374,6 +376,8 @@ def _multi_index(
     shown_as: Mapping[str, Any],
 ) -> tuple[dict[str, xr.Variable], Any]:
     names = entry["levels"]
+    if len(set(names)) < len(names) or any(description["coords"][name]["dims"] != [dim] for name in names):
+        raise ValueError(f"the levels of {dim!r}")
     levels = list(in_threads(as_level, (values[level] for level in names)))
     multi_index: Any = pd.MultiIndex  # its stubs know no arrays
     index_variable: Any = xr.IndexVariable  # untyped

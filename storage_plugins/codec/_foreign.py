@@ -24,10 +24,9 @@ def read(path: Path, group: str | None, chunks: Any) -> xr.DataArray:
             assembly = _assembly_of(dataset, path)
             stored = assembly.encoding.get("chunksizes") or assembly.shape
             if chunks is None:
-                assembly.load()
-            else:
-                for coord in assembly.coords.values():
-                    coord.load()
+                _loaded(assembly.variable, path)
+            for coord in assembly.coords.values():
+                _loaded(coord.variable, path)
         finally:
             dataset.close()
     if chunks is not None:
@@ -65,13 +64,25 @@ class _Blocks:
         with readable(self.path, self.known), alone():
             dataset = _open(self.path, self.group)
             try:
-                return dataset[self.name].variable[key].values
+                return _loaded(dataset[self.name].variable[key], self.path).values
             finally:
                 dataset.close()
 
 
 def _open(path: Path, group: str | None) -> xr.Dataset:
     return xr.open_dataset(path, group=group, engine="netcdf4")
+
+
+def _loaded(variable: xr.Variable, path: Path) -> xr.Variable:
+    """Return a variable with its values in memory.
+
+    Raises:
+        EncodingError: they have another shape than xarray expects, as sequences of any length may have.
+    """
+    shape = variable.shape
+    if variable.load().shape != shape:
+        raise EncodingError(f"{path.name} has values of shape {variable.shape} in a variable of shape {shape}")
+    return variable
 
 
 def _assembly_of(dataset: xr.Dataset, path: Path) -> xr.DataArray:

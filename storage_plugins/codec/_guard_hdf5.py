@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import zlib
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _headers, _heap
-from ._bounds import Bounds, Refused, Unsound, deflated_at_most
+from ._bounds import Bounds, Refused, Unsound, deflated_at_most, look_at_fill
 from ._library import h5py, hdf5, library, pread
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -53,11 +54,10 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
         Refused, Unsound
         OSError, RuntimeError, ValueError, KeyError: h5py's errors for other damage.
     """
-    widths = start[13:15] if start[8] < 2 else start[9:11]
-    if widths != b"\x08\x08":
+    if not has_wide_addresses(start):
         raise Refused("the file has addresses of another size than 8 bytes")
     with library(), hdf5(path) as opened:
-        objects = list(_objects(opened.id))
+        objects = list(_objects(opened.id, file))
         distinct = {each.address: each for each in objects}
         datasets = {address: each for address, each in distinct.items() if isinstance(each.item, h5py.h5d.DatasetID)}
         pieces = {address: _pieces(each.item) for address, each in datasets.items()}
@@ -66,6 +66,10 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
             _look_at_fill_value(each, file, bounds)
         for each in datasets.values():
             _refuse_outside(each)
+            _refuse_without_shape(each)
+        for each in distinct.values():
+            if isinstance(each.item, h5py.h5t.TypeID):
+                _sequence(each.item, f"type {each.name!r}")
         stored = {address: _stored(each.item, pieces[address]) for address, each in datasets.items()}
         for address, found in stored.items():
             bounds.store(f"variable {datasets[address].name!r}", found.size)
@@ -77,14 +81,20 @@ def look_through(path: Path, file: int, start: bytes, bounds: Bounds) -> None:
                 _declare(each, held, len(pieces[each.address]), bounds)
         for address, each in datasets.items():
             _look_at_strings(each, stored[address], file, bounds)
-        for each in distinct.values():
-            _look_at_attributes(each, file, bounds)
+        for address, each in distinct.items():
+            _look_at_attributes(each, stored.get(address), file, bounds)
+
+
+def has_wide_addresses(start: bytes) -> bool:
+    """Return whether a file that begins like this has addresses of 8 bytes, as all that are read here."""
+    version = start[8:9]
+    return (start[9:11] if version > b"\x01" else start[13:15]) == b"\x08\x08"
 
 
 # links
 
 
-def _objects(root: Any) -> Iterator[_Object]:
+def _objects(root: Any, file: int) -> Iterator[_Object]:
     """Yield the objects of a file by their names: a group has one, a dataset may have several.
 
     Raises:
@@ -95,15 +105,17 @@ def _objects(root: Any) -> Iterator[_Object]:
     yield _Object("/", h5py.h5o.open(root, b"/"), address)
     while waiting:
         above, group, depth = waiting.pop()
-        links: list[tuple[bytes, Any]] = []
-        group.links.iterate(lambda name, info, links=links: links.append((name, info.type)), info=True)
-        for link, kind in links:
+        links: list[tuple[bytes, Any, Any]] = []
+        group.links.iterate(lambda name, info, links=links: links.append((name, info.type, info.u)), info=True)
+        for link, kind, place in links:
             name = f"{above}/{link.decode('utf-8', 'replace')}"
             if kind == h5py.h5l.TYPE_SOFT:
                 soft.append((name, group, link))
                 continue
             if kind != h5py.h5l.TYPE_HARD:
                 raise Refused(f"{name!r} is a link to another file")
+            if _headers.is_virtual(_headers.messages(file, place)):  # HDF5 reads its list of files to open it
+                raise Refused(f"variable {name!r} takes its data from other files (HDF5 virtual dataset)")
             item = h5py.h5o.open(group, link)
             address = h5py.h5o.get_info(item).addr
             if isinstance(item, h5py.h5g.GroupID):
@@ -132,13 +144,20 @@ def _refuse_outside(dataset: _Object) -> None:
     created = dataset.item.get_create_plist()
     if created.get_external_count():
         raise Refused(f"variable {dataset.name!r} stores its data in another file (HDF5 external storage)")
-    if created.get_layout() == h5py.h5d.VIRTUAL:
-        raise Refused(f"variable {dataset.name!r} takes its data from other files (HDF5 virtual dataset)")
     for number in range(created.get_nfilters()):
         code, _, _, name = created.get_filter(number)
         if code not in _BUILT_IN:
             called = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             raise Refused(f"variable {dataset.name!r} needs the HDF5 filter plugin {code} {called!r}")
+
+
+def _refuse_without_shape(dataset: _Object) -> None:
+    """Raise if the netCDF library may take a dataset for a dimension that has no length, on which it crashes."""
+    kind = dataset.item.get_space().get_simple_extent_type()
+    if kind == h5py.h5s.NULL:
+        raise Refused(f"variable {dataset.name!r} has no shape (HDF5 null dataspace)")
+    if kind == h5py.h5s.SCALAR and h5py.h5a.exists(dataset.item, b"CLASS"):  # as dimension scales have
+        raise Refused(f"variable {dataset.name!r} is a dimension without length")
 
 
 def _pieces(item: Any) -> list[tuple[int, int]]:
@@ -183,20 +202,38 @@ def _sequence(kind: Any, what: str) -> int | None:
     """Return the bytes of an element where a type is of sequences of any length; None: it is of fixed size.
 
     Raises:
-        Refused: sequences are within other things, or references may lead to another file.
+        Refused: netCDF does not know the type, sequences are within other things, or references may lead to another
+            file.
     """
-    if isinstance(kind, h5py.h5t.TypeStringID):
-        return 1 if kind.is_variable_str() else None
-    if isinstance(kind, h5py.h5t.TypeReferenceID) and not kind.equal(h5py.h5t.STD_REF_OBJ):
-        raise Refused(f"{what} has references that may lead to another file")
-    parts = []
-    if isinstance(kind, h5py.h5t.TypeCompoundID):
-        parts = [kind.get_member_type(number) for number in range(kind.get_nmembers())]
-    elif isinstance(kind, h5py.h5t.TypeArrayID | h5py.h5t.TypeVlenID):
-        parts = [kind.get_super()]
+    match kind.get_class():
+        case h5py.h5t.STRING:
+            return 1 if kind.is_variable_str() else None
+        case h5py.h5t.OPAQUE:
+            return None
+        case h5py.h5t.INTEGER | h5py.h5t.FLOAT if any(kind.equal(known) for known in _numbers()):
+            return None
+        case h5py.h5t.REFERENCE if kind.equal(h5py.h5t.STD_REF_OBJ):
+            return None
+        case h5py.h5t.REFERENCE:
+            raise Refused(f"{what} has references that may lead to another file")
+        case h5py.h5t.COMPOUND:
+            parts = [kind.get_member_type(number) for number in range(kind.get_nmembers())]
+        case h5py.h5t.ENUM | h5py.h5t.ARRAY | h5py.h5t.VLEN:
+            parts = [kind.get_super()]
+        case _:
+            raise Refused(f"{what} has a type that netCDF does not know")
     if any(_sequence(part, what) is not None for part in parts):
         raise Refused(f"{what} has strings of any length within another type")
-    return int(parts[0].get_size()) if isinstance(kind, h5py.h5t.TypeVlenID) else None
+    return int(parts[0].get_size()) if kind.get_class() == h5py.h5t.VLEN else None
+
+
+@functools.cache
+def _numbers() -> list[Any]:
+    """Return the numbers that netCDF knows; it writes beyond its memory where it reads others, such as float16."""
+    integers = [f"STD_{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)]
+    return [
+        getattr(h5py.h5t, f"{name}{order}") for name in (*integers, "IEEE_F32", "IEEE_F64") for order in ("LE", "BE")
+    ]
 
 
 def _look_at_fill_value(dataset: _Object, file: int, bounds: Bounds) -> None:
@@ -257,17 +294,23 @@ def _unfiltered(data: bytes, filters: list[int], nbytes: int, what: str) -> byte
     return data
 
 
-def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
+def _look_at_attributes(each: _Object, found: _Stored | None, file: int, bounds: Bounds) -> None:
     """Check what attributes claim, then read those with references: netCDF crashes where one leads nowhere."""
     messages = None
+    is_text = not isinstance(each.item, h5py.h5d.DatasetID) or each.item.get_type().get_class() == h5py.h5t.STRING
     for number in range(h5py.h5a.get_num_attrs(each.item)):
         attribute = h5py.h5a.open(each.item, index=number)
-        what = f"attribute {attribute.name.decode('utf-8', 'replace')!r} of {each.name!r}"
+        name = attribute.name.decode("utf-8", "replace")
+        what = f"attribute {name!r} of {each.name!r}"
         kind = attribute.get_type()
         base = _sequence(kind, what)
-        nbytes = attribute.get_space().get_simple_extent_npoints() * kind.get_size()
+        count = attribute.get_space().get_simple_extent_npoints()
+        nbytes = count * kind.get_size()
+        look_at_fill(name, each.name, count, is_text=not is_text and kind.get_class() == h5py.h5t.STRING)
         if nbytes > bounds.size:
             raise Unsound(f"{what} is larger than the file")
+        if base is None and name == "units" and found is not None:
+            _look_at_dates(each, found, attribute, bounds)
         if base is None or not nbytes:
             continue
         if messages is None:
@@ -279,3 +322,15 @@ def _look_at_attributes(each: _Object, file: int, bounds: Bounds) -> None:
             bounds.add_strings(what, base * _heap.total_length(value[:nbytes]))
         with contextlib.suppress(TypeError):  # a type that numpy does not have
             attribute.read(np.zeros(attribute.shape, attribute.dtype))
+            if name == "units" and found is not None:
+                _look_at_dates(each, found, attribute, bounds)
+
+
+def _look_at_dates(dataset: _Object, found: _Stored, units: Any, bounds: Bounds) -> None:
+    """Count the elements that the units of a dataset make into dates."""
+    with contextlib.suppress(TypeError):  # a type that numpy does not have
+        text = np.zeros(units.shape, units.dtype)
+        units.read(text)
+        if "since" in str(text.tolist()):
+            count, size = dataset.item.get_space().get_simple_extent_npoints(), dataset.item.get_type().get_size()
+            bounds.add_dates(f"variable {dataset.name!r}", count, found.held // size)

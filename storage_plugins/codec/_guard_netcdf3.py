@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from typing import BinaryIO
 
-from ._bounds import Bounds, Unsound
+from ._bounds import Bounds, Unsound, look_at_fill
 
 _ITEMSIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+_CHAR = 2
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 _MOST = 1 << 16  # dimensions, variables, or attributes of one variable
 
@@ -49,24 +50,33 @@ class _Header:
         self.file.seek(end)
 
     def name(self) -> str:
-        length, start = self.count(), self.file.tell()
+        length = self.count()
+        name = self.ahead(min(length, 256)).decode("utf-8", "replace")
         self.skip(length)
-        end = self.file.tell()
-        self.file.seek(start)
-        name = self.file.read(min(length, 256)).decode("utf-8", "replace")
-        self.file.seek(end)
         return name
 
-    def itemsize(self) -> int:
+    def type(self) -> int:
         kind = self.integer(4)
         if kind not in _ITEMSIZES:
             raise Unsound(f"netCDF has no type {kind}")
-        return _ITEMSIZES[kind]
+        return kind
 
-    def skip_attributes(self) -> None:
+    def attributes(self) -> list[tuple[str, int, int, bytes]]:
+        """Return name, type, length and first bytes of each attribute in the list that begins here."""
+        found = []
         for _ in range(self.listed(_ATTRIBUTES)):
-            self.name()
-            self.skip(self.itemsize() * self.count())
+            name, kind, count = self.name(), self.type(), self.count()
+            value = self.ahead(min(_ITEMSIZES[kind] * count, 1024))
+            self.skip(_ITEMSIZES[kind] * count)
+            found.append((name, kind, count, value))
+        return found
+
+    def ahead(self, nbytes: int) -> bytes:
+        """Return the next bytes without going on."""
+        start = self.file.tell()
+        data = self.file.read(nbytes)
+        self.file.seek(start)
+        return data
 
 
 def look_through(file: BinaryIO, bounds: Bounds) -> None:
@@ -81,7 +91,7 @@ def look_through(file: BinaryIO, bounds: Bounds) -> None:
     for _ in range(header.listed(_DIMENSIONS)):
         header.name()
         lengths.append(header.count())
-    header.skip_attributes()
+    header.attributes()
     variables = []
     for _ in range(header.listed(_VARIABLES)):
         name = header.name()
@@ -91,17 +101,22 @@ def look_through(file: BinaryIO, bounds: Bounds) -> None:
         dims = [header.count() for _ in range(count)]
         if any(dim >= len(lengths) for dim in dims):
             raise Unsound(f"variable {name!r} has a dimension that is not there")
-        header.skip_attributes()
-        itemsize = header.itemsize()
+        attributes, kind = header.attributes(), header.type()
+        for attribute, its_kind, many, _ in attributes:
+            if its_kind != _CHAR or kind != _CHAR:
+                look_at_fill(attribute, name, many, is_text=its_kind == _CHAR)
         header.count()  # its size, which readers compute again
-        variables.append((name, [lengths[dim] for dim in dims], itemsize, header.offset()))
-    per_record = sum(math.prod(shape[1:]) * size for _, shape, size, _ in variables if shape and not shape[0])
+        are_dates = kind != _CHAR and any(one[0] == "units" and b"since" in one[3] for one in attributes)
+        variables.append((name, [lengths[dim] for dim in dims], _ITEMSIZES[kind], header.offset(), are_dates))
+    per_record = sum(math.prod(shape[1:]) * size for _, shape, size, _, _ in variables if shape and not shape[0])
     if records == (1 << 64) - 1 or (header.version != 5 and records == (1 << 32) - 1):  # still being written
         records = bounds.size // max(1, per_record)
-    for name, shape, itemsize, start in variables:
+    for name, shape, itemsize, start, are_dates in variables:
         if shape and not shape[0]:
             shape = [records, *shape[1:]]
         nbytes = math.prod(shape) * itemsize
         held = max(0, min(nbytes, bounds.size - start))
         bounds.declare(f"variable {name!r}", nbytes, held, itemsize)
         bounds.store(f"variable {name!r}", held)
+        if are_dates:
+            bounds.add_dates(f"variable {name!r}", nbytes // itemsize, held // itemsize)

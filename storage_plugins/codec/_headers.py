@@ -15,6 +15,7 @@ from ._library import pread
 
 LAYOUT, OLD_FILL_VALUE, FILL_VALUE, ATTRIBUTE, ATTRIBUTE_INFO = 0x08, 0x04, 0x05, 0x0C, 0x15
 _CONTINUATION = 0x10
+_VIRTUAL = b"\x03"  # class of a layout
 _SHARED = 2  # a flag of a message: it is elsewhere
 _UNDEFINED = (1 << 64) - 1
 _MOST = 1 << 20  # bytes of one block of a header
@@ -132,6 +133,13 @@ def fill_value(found: list[Message]) -> bytes:
         if message.type == FILL_VALUE:
             return data[8:] if data[0] == 1 or data[3] else b""
     return b""
+
+
+def is_virtual(found: list[Message]) -> bool:
+    """Return whether a dataset takes its data from others, as a virtual one does."""
+    return any(
+        message.type == LAYOUT and message.data[:1] >= b"\x04" and message.data[1:2] == _VIRTUAL for message in found
+    )
 
 
 def compact_data(found: list[Message]) -> bytes:

@@ -26,7 +26,7 @@ from ..errors import EncodingError, IntegrityError, NotSupported, StorageError
 from ._bounds import deflated_at_most
 from ._content import Json, put_together
 from ._elements import restored
-from ._guard_hdf5 import SIGNATURE
+from ._guard_hdf5 import SIGNATURE, has_wide_addresses
 from ._layout import ATTRIBUTE, Layout, label, logical_dtype
 from ._lazy import Tile, Tiles, dask_array
 from ._library import h5py, library
@@ -361,7 +361,7 @@ def _attribute(source: Source) -> tuple[str | None, list[tuple[int, bytes]]]:
     size = source.size
     blocks = [(0, source.read(0, min(size, Parts.HEAD)))]
     start = blocks[0][1][:16]
-    if start[:8] != SIGNATURE or (start[13:15] if start[8] < 2 else start[9:11]) != b"\x08\x08":
+    if start[:8] != SIGNATURE or not has_wide_addresses(start):
         return None, blocks
     if h5py is None:
         raise NotSupported("h5py is not installed, and without it files are not read in parts")
