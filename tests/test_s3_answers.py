@@ -500,3 +500,14 @@ def test_an_archived_version_does_not_hide_the_same_bytes_elsewhere(open_lab, s3
     xr.testing.assert_identical(open_lab().load("X", version_id=archived, sha1=receipt.sha1), make_assembly())
     with pytest.raises(AccessDenied, match="archived"):
         open_lab().load("X", version_id=archived)
+
+
+def test_a_bucket_keeps_versions_although_the_first_question_came_from_a_skewed_clock(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
+    first = open_lab().upload(make_assembly(1), "X")
+    refusals = [(403, "RequestTimeTooSkewed")]
+    proxy.refuse = lambda method, path: refusals.pop() if refusals and "versioning" in path else None
+    store.host.keeps_versions()
+    assert refusals == []
+    second = store.upload(make_assembly(2), "X")
+    assert {first.version_id, second.version_id} == {version.version_id for version in store.versions("X")}
