@@ -64,6 +64,7 @@ class Backend(Protocol):
         aims: those that first faults are aimed at, each as often as it is to be hit.
         large: the size in bytes of a file that is uploaded in parts.
         unversioned: whether it can have places that keep no versions.
+        reach: so many requests a common operation has; a fault after more than that would not happen.
     """
 
     kinds: Mapping[str, Kind]
@@ -71,6 +72,7 @@ class Backend(Protocol):
     aims: tuple[str, ...]
     large: int
     unversioned: bool
+    reach: int
 
     def settings(self, *, versioned: bool = True) -> dict[str, Any]:
         """Make an empty place, and return the settings of a store there."""
@@ -125,7 +127,7 @@ class Plan:
             drawn = chance.choices(names, weights) * chance.choice(ON_END)
             if chance.random() < 0.3:
                 drawn = chance.choices(names, weights, k=len(drawn))
-            before = chance.randrange(chance.choice(operation.reach))
+            before = chance.randrange(min(chance.choice(operation.reach), backend.reach))
             for name in drawn:
                 self._left.append((before, name, self._kinds[name].draw(chance)))
                 before = 0
@@ -492,7 +494,9 @@ class Round:
             path.write_bytes(data)
         elif _is_file(identifier):
             size = size or self._chance.choice((1, 500, 5000, 300_000, 700_000, 2_500_000))
-            path.write_bytes(self._chance.randbytes(size))
+            # a prime: each part of a large file differs from the next
+            piece = self._chance.randbytes(size if size < 8 << 20 else 65_521)
+            path.write_bytes((piece * (size // len(piece) + 1))[:size])
         else:
             assembly = make_assembly(self._chance.randrange(10**6))
             codec.encode(assembly, path, identifier=identifier)

@@ -142,7 +142,7 @@ class Kills:
 
     def __init__(self, host: Any, folder: Path, chance: random.Random) -> None:
         self._host, self._folder, self._chance = host, folder, chance
-        self._stores = {"lab": host.settings(), "home": {"backend": "local", "root": str(folder / "home")}}
+        self._stores = {"lab": _patient(host), "home": {"backend": "local", "root": str(folder / "home")}}
         self._numbers = 0
         self.killed: collections.Counter[tuple[str, str]] = collections.Counter()
 
@@ -186,7 +186,7 @@ class Kills:
         target = "lab"
         if operation == "mirror":
             target = f"target-{self._numbers}"
-            self._stores[target] = self._host.settings()
+            self._stores[target] = _patient(self._host)
             self._stores["home"] = {"backend": "local", "root": str(self._folder / f"home-{self._numbers}")}
         (self._folder / "storage.yaml").write_text(yaml.safe_dump({"default": "lab", "stores": self._stores}))
         task = Task(operation, str(self._folder), f"file-{self._numbers}.bin", target)
@@ -268,6 +268,11 @@ class Kills:
         assert not left, f"there is still {left}"
         shutil.rmtree(self._folder / f"cache-{task.name}", ignore_errors=True)
         task.source.unlink()
+
+
+def _patient(host: Any) -> dict[str, Any]:
+    """Return the settings of an empty store that waits for a busy computer: no server is slow here on purpose."""
+    return {**host.settings(), "timeout": 60}
 
 
 def _spread(count: int, wanted: int) -> list[int]:

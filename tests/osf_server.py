@@ -234,11 +234,12 @@ def _reset(handler: BaseHTTPRequestHandler) -> None:
 
 
 def trickle(handler: BaseHTTPRequestHandler) -> None:
-    """Answer with a byte now and then, until the client has had enough."""
+    """Answer with a byte now and then, until the client has had enough, or for longer than any client may wait."""
     handler.close_connection = True
+    end = time.monotonic() + 90
     with contextlib.suppress(OSError):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while True:
+        while time.monotonic() < end:
             handler.wfile.write(b" ")
             handler.wfile.flush()
             time.sleep(0.02)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
+import random
 import time
 
 import osf_machine
@@ -130,14 +131,23 @@ def test_eight_processes_upload_ten_versions_each_of_one_name(machines, osf, pro
     race(machines, osf, project, open_osf, tmp_path, one_name(8, 10), "", seed)
 
 
+@pytest.fixture(scope="module")
+def forty_files(tmp_path_factory):
+    """The settings of a local store with forty files of three versions each, encoded once for all mirrors."""
+    settings = {"backend": "local", "root": str(tmp_path_factory.mktemp("forty") / "lab")}
+    source = storage_plugins.open_store(config={"stores": {"lab": settings}})
+    for number in range(40):
+        for version in range(3):
+            source.upload(make_assembly(10 * number + version), f"Lab.n{number}")
+    return settings
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_mirror_of_forty_files_with_three_versions(osf, project, open_osf, tmp_path, window, seed):
-    source = storage_plugins.open_store(config={"stores": {"lab": {"backend": "local", "root": str(tmp_path / "lab")}}})
-    for number in range(40):
-        for version in range(3):
-            source.upload(make_assembly(1000 * seed + 10 * number + version), f"Lab.n{number}")
+def test_a_mirror_of_forty_files_with_three_versions(forty_files, osf, project, open_osf, tmp_path, window, seed):
+    random.seed(seed)  # of the pauses
+    source = storage_plugins.open_store(config={"stores": {"lab": forty_files}})
     osf.host.window = window
     assert storage_plugins.mirror(source, open_osf(folder="brain")).complete
     osf.host.window = 0.0

@@ -167,6 +167,18 @@ def test_an_upload_that_nobody_answers_ends_with_a_typed_error_and_no_receipt(op
     assert sum(request.method == "PUT" for request in osf.requests) <= 4
 
 
+@pytest.mark.parametrize("matches", [is_upload, lambda request: request.method == "PUT" and not is_upload(request)])
+def test_an_upload_whose_answer_never_ends_does_not_block_the_next_one_to_the_name(open_osf, osf, matches):
+    store = open_osf(timeout=2.5)
+    left = once(osf, matches, Fault(trickle=True))
+    with pytest.raises(StoreUnavailable, match="no answer within"):
+        store.upload(make_assembly(1), "X")
+    assert left == []
+    for again in (store, open_osf(timeout=2.5)):
+        assert again.upload(make_assembly(2), "X").version_id
+    assert xr.testing.assert_identical(open_osf().load("X"), make_assembly(2)) is None
+
+
 def test_a_meanwhile_taken_name_becomes_its_next_version(open_osf, osf, project):
     for early in (False, True):
         osf.behaviour.early_refusals = early
@@ -325,6 +337,34 @@ def test_a_version_asked_for_by_its_id_alone_is_not_given_out_in_a_wrong_length(
         open_osf().fetch("f", version_id=version_id)
     osf.fault = lambda request: None
     assert open_osf().fetch("f", version_id=version_id).read_bytes() == bytes([int(version_id)]) * 5000
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 302, 304])
+@pytest.mark.parametrize("what", ["meta", "revisions"])
+def test_a_success_without_content_is_repeated_not_taken_for_a_refusal(open_osf, osf, project, status, what):
+    osf.host.put(project, KEY, b"data")
+    files = open_osf().files
+    list(files.keys())
+    osf.fault = lambda request: Fault(answer=(status, {}, b"")) if what in request.query else None
+    with pytest.raises(StoreUnavailable):
+        list(files.versions(KEY)) if what == "revisions" else files.newest(KEY)
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_a_version_asked_for_by_its_id_is_not_taken_for_empty_while_its_hash_cannot_be_looked_up(
+    open_osf, osf, project, status
+):
+    osf.host.put(project, "f", b"data")
+    empty = Fault(answer=(200, {}, b""))
+
+    def ask(request):
+        return (
+            Fault(answer=(status, {}, b"")) if "revisions" in request.query else empty if is_download(request) else None
+        )
+
+    osf.fault = ask
+    with pytest.raises(StoreUnavailable):
+        open_osf().fetch("f", version_id="1")
 
 
 def test_a_range_that_ends_too_early_is_not_taken_for_whole(open_osf, osf, project):

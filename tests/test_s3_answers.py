@@ -521,3 +521,14 @@ def test_a_policy_of_one_statement_is_completed(files, proxy):
     command = files.why_still_private(KEY)
     assert "TheirOwn" in command
     assert "add this statement" not in command
+
+
+def test_a_bucket_keeps_versions_although_the_first_question_came_from_a_skewed_clock(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
+    first = open_lab().upload(make_assembly(1), "X")
+    refusals = [(403, "RequestTimeTooSkewed")]
+    proxy.refuse = lambda method, path: refusals.pop() if refusals and "versioning" in path else None
+    store.host.keeps_versions()
+    assert refusals == []
+    second = store.upload(make_assembly(2), "X")
+    assert {first.version_id, second.version_id} == {version.version_id for version in store.versions("X")}

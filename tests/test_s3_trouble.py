@@ -2,9 +2,11 @@
 
 import re
 import threading
+import time
 
 import pytest
 import xarray as xr
+from campaign_hosts import FaultyProxy, Wrong
 from conftest import make_assembly
 
 from storage_plugins import (
@@ -296,3 +298,21 @@ def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, 
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         store.upload_file(tmp_path / "large.bin")
     proxy.go_on.set()
+
+
+@pytest.mark.parametrize("size", [5_000, (16 << 20) + 1])
+def test_the_answer_to_an_upload_that_comes_byte_by_byte_is_not_waited_for_as_long_as_the_upload_may_take(
+    open_lab, endpoint, tmp_path, size
+):
+    (tmp_path / "f.bin").write_bytes(bytes(size))
+    proxy = FaultyProxy(endpoint)
+    left = [Wrong(trickle=True)]
+    proxy.ask = lambda request: left.pop() if left and request.method == "PUT" else None
+    began = time.monotonic()
+    try:
+        receipt = open_lab(endpoint_url=proxy.url).upload_file(tmp_path / "f.bin")
+    finally:
+        proxy.close()
+    assert time.monotonic() - began < 60
+    assert left == []
+    assert open_lab().fetch("f.bin", version_id=receipt.version_id).read_bytes() == bytes(size)

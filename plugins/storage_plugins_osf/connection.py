@@ -18,6 +18,7 @@ from storage_plugins import AccessDenied, ConfigError, StoreUnavailable
 
 from .errors import refusal, translated
 from .settings import LOOPBACK, OsfSettings
+from .turns import progress
 
 _log = logging.getLogger(__name__)
 # seconds to connect, and to send each block of a body; seconds without any part of an answer
@@ -194,6 +195,7 @@ class Connection:
         return parts.scheme == "https" or (local and parts.scheme == ours.scheme == "http")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Response:
+        progress()
         return self._session().request(
             method, url, headers=headers, data=body, timeout=_TIMEOUTS, allow_redirects=False, stream=True
         )

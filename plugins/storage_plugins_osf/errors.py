@@ -85,7 +85,7 @@ def refusal(response: Any, what: str, address: str, *, of_project: bool = False)
         return AlreadyExists(f"{what} already exists in {address} ({shown})")
     if status == 501:
         return NotSupported(f"{what}: {address} does not support this request ({shown})")
-    if status >= 500 or 300 <= status < 400:
+    if status >= 500 or status < 400:  # also a success that has nothing of what was asked for
         return StoreUnavailable(f"{what} in {address}: OSF failed to answer ({shown})")
     return StorageError(f"{what} in {address} was refused ({shown})")
 

@@ -6,7 +6,6 @@ to be one of two of its name. So a receipt is only given for a version that a lo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import requests
@@ -19,7 +18,7 @@ from .folders import Folders
 from .records import Announcement, Records
 from .repair import repair
 from .tree import Look, Tree
-from .turns import pause
+from .turns import pause, progress, rest
 from .twins import Twins
 from .versions import Row, Rows
 
@@ -114,7 +113,7 @@ class Sending:
             return row
         if self._records.others(self._announced, [one.sha256 for one in rows]):
             self.contested = True
-            time.sleep(_TRANSACTION)
+            rest(_TRANSACTION)
             row, _ = find()
         return row
 
@@ -280,7 +279,9 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._source.blocks(_BLOCK)
+            for block in self._source.blocks(_BLOCK):
+                progress()
+                yield block
         except StorageError as error:
             self.failed = error
             raise

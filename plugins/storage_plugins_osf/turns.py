@@ -12,18 +12,41 @@ import threading
 import time
 import weakref
 
+_SILENCE = 2.0  # seconds after which a turn passes on if its thread began no request and sent nothing
+_held = threading.local()
+
 
 class _Turn:
-    """A lock that can be referred to weakly."""
+    """A lock that can be referred to weakly, and that passes on when the thread that has it makes no progress.
+
+    A call that took too long is abandoned with its thread, which may wait for a server forever. To upload at the same
+    time as that thread is safe, as it is for another process.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._holder: int | None = None
+        self._seen = 0.0
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        with self._changed:
+            while self._holder is not None and (left := self._seen + _SILENCE - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._holder, self._seen = threading.get_ident(), time.monotonic()
+        _held.turns = (*getattr(_held, "turns", ()), self)
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        _held.turns = _held.turns[:-1]
+        with self._changed:
+            if self._holder == threading.get_ident():
+                self._holder = None
+                self._changed.notify()
+
+    def go_on(self, seconds: float) -> None:
+        """Keep the turn, which this thread has, for ``seconds`` and then some."""
+        with self._changed:
+            if self._holder == threading.get_ident():
+                self._seen = time.monotonic() + seconds
 
 
 _guard = threading.Lock()
@@ -43,15 +66,27 @@ def turn(*name: str) -> _Turn:
         return _turns.setdefault(name, _Turn())
 
 
+def progress(seconds: float = 0.0) -> None:
+    """Note that this thread makes progress, or is about to wait for ``seconds``."""
+    for held in getattr(_held, "turns", ()):
+        held.go_on(seconds)
+
+
+def rest(seconds: float) -> None:
+    """Wait; the turns of this thread stay its own."""
+    progress(seconds)
+    time.sleep(seconds)
+
+
 def pause(attempt: int) -> None:
     """Wait, longer each time, and by a random share, so that several processes do not meet again."""
-    time.sleep(min(4.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311
+    rest(min(4.0, 0.1 * 2**attempt) * (0.5 + random.random()))  # noqa: S311
 
 
 def _forget() -> None:
     """Start afresh in a forked child: another thread of the parent may have held a lock."""
-    global _guard, _turns
-    _guard, _turns = threading.Lock(), weakref.WeakValueDictionary()
+    global _guard, _turns, _held
+    _guard, _turns, _held = threading.Lock(), weakref.WeakValueDictionary(), threading.local()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -16,7 +16,7 @@ from .project import Project
 from .records import Records
 from .sending import Contested, Sending
 from .tree import Tree
-from .turns import pause, turn
+from .turns import pause, rest, turn
 from .versions import Rows
 
 _FAILURES = 4  # of requests
@@ -86,4 +86,4 @@ def _heed(error: StoreUnavailable, failures: int) -> None:
     elif asked > _LONGEST_WAIT:
         raise error
     else:
-        time.sleep(asked)
+        rest(asked)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ _NOTHING = hashlib.sha256(b"").hexdigest()
 _PIECE = 64 << 10  # bytes sent at a time: the time-out below is for one of them
 _CONNECT = 10.0  # seconds, for a connection and for each piece of a body that is sent
 _READ = 40.0  # seconds without a byte of an answer
+_ACKNOWLEDGED = 10.0  # seconds that the short answer to an upload may take once it has begun
 _CONNECTIONS = 64  # kept open for further requests
 _LARGEST_ANSWER = 16 << 20  # bytes; a page of 1,000 entries has at most 1.5 MB
 
@@ -108,10 +110,23 @@ class Access:
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
         if not stream or reply.status >= 300:
-            reply.body = raw.read(_LARGEST_ANSWER) or b""
+            reply.body = _short(raw) if body and method == "PUT" else raw.read(_LARGEST_ANSWER) or b""
             raw.read(1)  # at the end of the body the connection is free again
             raw.release_conn()
         return reply
+
+
+def _short(raw: Any) -> bytes:
+    """Return the answer to an upload, which has hardly a body, or raise where that body comes byte by byte.
+
+    Answers to other requests may: S3 sends spaces while it makes an object of many parts.
+    """
+    end, found, read = time.monotonic() + _ACKNOWLEDGED, b"", getattr(raw, "read1", raw.read)  # urllib3 1 has no read1
+    while len(found) < _LARGEST_ANSWER and (more := read(_PIECE)):
+        found += more
+        if time.monotonic() > end:
+            raise TimeoutError(f"the answer to an upload did not end within {_ACKNOWLEDGED:g} s")
+    return found
 
 
 class _Signature(S3SigV4Auth):  # type: ignore[misc]

@@ -114,6 +114,14 @@ def had_no_effect(error: StorageError) -> bool:
     return isinstance(cause, (*_NOT_SENT, NotSent))
 
 
+def is_clock(error: StorageError) -> bool:
+    """Whether a request was refused because this computer's clock is off, which says nothing of what was asked for."""
+    cause = error.__cause__
+    return isinstance(cause, Refusal) and (
+        cause.code == "RequestTimeTooSkewed" or clock_error(cause.headers) is not None
+    )
+
+
 def clock_error(headers: Mapping[str, str]) -> timedelta | None:
     """Return by how much this computer's clock is ahead of the server's, None unless that matters."""
     try:
