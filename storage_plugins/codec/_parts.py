@@ -291,14 +291,14 @@ def as_encoded(path: Path, content_digest: str) -> Opened | None:
 
     Nothing in it is hashed again, and HDF5 reads no more of it than the description.
     """
+    source = LocalSource(path)
     try:
-        found = Parts(LocalSource(path), content_digest)._opened
-    except StorageError:  # whoever reads it with more care says what is wrong
+        found = Parts(source, content_digest)._opened
+        single = [name for name, place in found.layouts.items() if not place.chunk]
+        _add_whole(found, single, _held(source, [piece for name in single for piece in found.chunks[name] or []]))
+    except (StorageError, Damaged):  # whoever reads it with more care says what is wrong
         return None
     found.path, found.trusted = path, True
-    single = [name for name, place in found.layouts.items() if not place.chunk]
-    pieces = [piece for name in single for piece in found.chunks[name] or []]
-    _add_whole(found, single, _held(LocalSource(path), pieces))
     return found
 
 
