@@ -235,7 +235,7 @@ class NumbersByLooking(FolderFiles):
         number = max(self.numbers(key), default=0) + 1
         if only == 1 and number != 1:
             raise AlreadyExists(f"there is a {key}")
-        threading.Event().wait(0.01)  # what a network takes
+        threading.Event().wait(float(os.environ.get("BROKEN_BACKEND_WAITS", "0.01")))  # what a network takes
         folder = self.folder(key) / f"{number:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         self.write(folder, source, metadata)
