@@ -64,10 +64,10 @@ def chart(title: str, unit: str, groups: Groups) -> str:
         y += GAP
     line = LEFT + scale
     marks.append(f'<path d="M{line:.1f} 28V{y - GAP}" stroke="#1f2328" stroke-dasharray="2 3"/>')
-    told = html.escape(f"{title}. {unit}")
+    label = html.escape(f"{title}. {unit}")
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 60}" height="{y}" role="img" aria-label="{told}" '
-        f'font-family="sans-serif" font-size="11" fill="#1f2328">\n<title>{told}</title>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 60}" height="{y}" role="img" aria-label="{label}" '
+        f'font-family="sans-serif" font-size="11" fill="#1f2328">\n<title>{label}</title>\n'
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n' + "\n".join(marks) + "\n</svg>\n"
     )
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from .errors import AccessDenied, QuotaExceeded, StorageError
 
 TEMPORARY = ".tmp-"  # names of unfinished files and folders begin with it; no key does
+WRITTEN = 256 << 10  # bytes of one write; with 1 MiB, Linux 6.18 takes four times as long on ext4
 SMALL = 1 << 16  # bytes: the most that a receipt, a record or a note may have
 _STALE = 24 * 3600.0  # seconds after which an unfinished file is what a crash left behind
 _NO_MODES = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .._records import Digesting, Digests, Pin
-from ..atomic import disk_errors
+from ..atomic import WRITTEN, disk_errors
 from ..errors import AlreadyExists, IntegrityError, NotSupported, StorageError, StoreUnavailable
 from ..protocol import Version
 from .arriving import Arriving
@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 _ANY = Pin()
 _DOI = re.compile(r"10\.[0-9]{4,9}/[!-~]{1,200}")
 _WHOLE = 1 << 62  # bytes, more than any file has
-_WRITTEN = 256 << 10  # bytes of one write; with 1 MiB, Linux 6.18 takes four times as long on ext4
 
 
 class Sink(Protocol):
@@ -372,7 +371,7 @@ class Host(Calls):
             raise self._wrong("read(…).blocks", "blocks of bytes", got=type(block).__name__) from error
         with disk_errors("write what is being downloaded"):
             while rest:
-                rest = rest[sink.write(rest[:_WRITTEN]) or 0 :]
+                rest = rest[sink.write(rest[:WRITTEN]) or 0 :]
 
     # writing
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..atomic import WRITTEN
 from ..errors import StorageError
 from ._library import close, h5py, library, pread
 
 _BLOCK = 4 << 20  # bytes
-_WRITTEN = 256 << 10  # bytes of one write; with 1 MiB, Linux 6.18 takes four times as long on ext4
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _DESCRIPTORS = Path("/proc/self/fd")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -122,7 +122,7 @@ class NewFile:
 def _write(file: int, data: bytes, offset: int) -> None:
     rest = memoryview(data)
     while rest:
-        written = os.pwrite(file, rest[:_WRITTEN], offset)
+        written = os.pwrite(file, rest[:WRITTEN], offset)
         rest, offset = rest[written:], offset + written
 
 
