@@ -282,9 +282,8 @@ class Round:
             if unfinished := place.unfinished():
                 place.age()
                 for identifier in {_identifier(key) for key in unfinished}:
-                    self._store(name, fresh=True).upload_file(
-                        self._write(identifier, size=self._host.large), identifier
-                    )
+                    path = self._write(identifier, size=self._host.large)
+                    self._store(name, fresh=True).upload_file(path, identifier, replace=True)
                 demand(not place.unfinished(), f"{name} still has {place.unfinished()}")
 
     # operations

@@ -1,6 +1,7 @@
 """Many at once: side by side, none stops the others, and what is interrupted goes on when it is run again."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -104,6 +105,51 @@ def test_what_is_there_is_not_sent_again(memory_store):
     second = store.upload_many(numbered(7))
     assert store.files.puts == 7
     assert {name: second.done[name] for name in first.done} == first.done
+
+
+@dataclasses.dataclass
+class Asked(MemoryFiles):
+    """Files in memory that note what is asked before an upload."""
+
+    versioned: bool = True
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+    def keeps_versions(self):
+        return self.versioned
+
+    def newest(self, key):
+        self.asked.append(key)
+        return super().newest(key)
+
+    def keys(self, prefix=""):
+        self.asked.append("all names")
+        return super().keys(prefix)
+
+
+def test_new_names_among_many_cost_one_listing(memory_store):
+    store = memory_store(Asked())
+    assert store.upload_many(numbered(9)).complete
+    assert store.files.asked == ["all names"]
+    store.files.asked.clear()
+    assert store.upload_many(numbered(12)).complete
+    assert sorted(store.files.asked) == ["all names", *(f"assy_Lab2026_m{number}.nc" for number in range(9))]
+    assert {len(versions) for versions in store.files.held.values()} == {1}
+
+
+def test_among_many_a_name_that_differs_in_case_from_one_that_is_there_is_refused(memory_store):
+    store = memory_store(Asked())
+    store.upload(xr.DataArray([1.0]), "Lab2026.M3")
+    report = store.upload_many(numbered(5))
+    assert {name: type(error) for name, error in report.failed.items()} == {"Lab2026.m3": IdentifierCollision}
+
+
+@pytest.mark.parametrize("cannot", ["large", "denied", "without versions"])
+def test_where_one_listing_does_not_show_all_each_name_is_asked_for(memory_store, cannot):
+    store = memory_store(Asked(listing_denied=cannot == "denied", versioned=cannot != "without versions"))
+    for number in range(1001 if cannot == "large" else 1):
+        store.files.add(f"assy_Other_{number}.nc", b"1")
+    assert store.upload_many(numbered(3)).complete
+    assert {f"assy_Lab2026_m{number}.nc" for number in range(3)} <= {*store.files.asked}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ def test_a_first_upload_takes_six_requests_and_later_ones_four(open_lab, proxy):
         assert len(proxy.requests) == expected, proxy.requests
 
 
+def test_first_uploads_of_many_take_two_requests_each(open_lab, proxy):
+    store = open_lab(endpoint_url=proxy.url)
+    assert store.upload_many({f"X{number}": make_assembly(number) for number in range(7)}).complete
+    # a listing, and once a minute: does the bucket keep versions, and, asked by each thread, can anyone read it?
+    assert len(proxy.requests) <= 2 + 4 + 2 * 7, proxy.requests
+
+
 def test_records_are_no_files_of_the_user(open_lab, s3_client, bucket):
     store = open_lab()
     store.upload(make_assembly(), "X")
@@ -205,6 +212,9 @@ def test_more_names_and_versions_than_a_page_lists(open_lab, proxy, s3_client, b
     store = open_lab(endpoint_url=proxy.url)
     assert len(store.identifiers()) == 1101
     assert len(proxy.requests) == 4
+    proxy.requests.clear()
+    assert store.upload_many({"Lab.new1": xr.DataArray([1.0]), "Lab.new2": xr.DataArray([2.0])}).complete
+    assert len([asked for asked in proxy.requests if "list-type" in asked]) == 4  # two pages, then one for each name
     proxy.requests.clear()
     assert len({version.sha1 for version in store.versions("Lab.many")}) == 1100
     exact = s3_server.kind == "moto"  # the lengths of Ceph's pages vary

@@ -191,9 +191,9 @@ class Host(Calls):
             self._check_version("newest_of_all", pair[1])
         return pairs
 
-    def keys(self, prefix: str = "") -> list[str]:
-        """Return every key that begins with ``prefix``."""
-        keys = self._list("keys", lambda: self.files.keys(prefix), str)
+    def keys(self, prefix: str = "", *, most: int = MOST_ITEMS) -> list[str]:
+        """Return every key that begins with ``prefix``, or the first ``most``."""
+        keys = self._list("keys", lambda: self.files.keys(prefix), str, most=most)
         for key in keys:
             self._check_prefix("keys", key, prefix)
         return keys

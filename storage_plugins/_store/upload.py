@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .._backend.operations import Source
 from .._identifiers import assembly_key, check_file_name
-from .._records import Pin, UploadOptions
+from .._records import Pin
 from ..atomic import disk_errors, from_os_error
 from ..errors import (
     AccessDenied,
@@ -26,6 +26,8 @@ from ..errors import (
     StorageError,
 )
 from ..protocol import Receipt, Version, record
+from .names import Names
+from .options import UploadOptions
 from .parts import Parts
 from .publish import publish
 from .replaced import save_replaced
@@ -63,7 +65,7 @@ def upload_assembly(
                 drop_attrs=how.drop_attrs,
                 compression=parts.settings.compression,
             )
-        upload = _Upload(parts, key, identifier, prefix, content_digest, how.replace)
+        upload = _Upload(parts, key, identifier, prefix, content_digest, how.replace, how.names)
         upload.compares_content = not isinstance(assembly, str | os.PathLike)
         return upload.run(path)
 
@@ -118,10 +120,12 @@ class _Upload:
         prefix: str | None,
         content_digest: str | None,
         replace: bool | None,
+        names: Names | None = None,
     ) -> None:
         self._parts, self._host = parts, parts.host
         self._key, self._identifier, self._prefix = key, identifier, prefix
         self._content_digest, self._replace = content_digest, replace
+        self._names = names
         self._versioned = cache(self._host.keeps_versions)  # a request, which is not always needed
 
     def run(self, path: Path) -> Receipt:
@@ -131,9 +135,7 @@ class _Upload:
         if withdrawn is not None:  # the same bytes are not to come back
             raise refuse(self._parts.cache, withdrawn)
         newest = self._look()
-        if newest is None:
-            self._refuse_other_case()
-        else:
+        if newest is not None:
             refuse_other_name(self._parts, newest, self._key, self._identifier, self._prefix)
             if self._is_same(newest, source) and self._is_whole(newest):
                 self._say("Nothing to upload: the newest version of %s is identical, in")
@@ -168,6 +170,15 @@ class _Upload:
             raise from_os_error(error, f"read {path.name}") from error
 
     def _look(self) -> Version | None:
+        """Return the newest version, None if the name is new. Refuse one that differs from another in case only."""
+        if self._names is not None and self._names.lack(self._host, self._key):
+            return None
+        newest = self._newest()
+        if newest is None:
+            self._refuse_other_case()
+        return newest
+
+    def _newest(self) -> Version | None:
         """Return the newest version, None if there is none; where that cannot be seen, only if nothing can be lost."""
         try:
             newest = self._host.newest(self._key)
