@@ -386,7 +386,22 @@ def dates(form: str) -> Any:
     return make
 
 
+def sequences(path: Path) -> None:
+    """Arrays without elements that were never written; each takes an array of its own in memory."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", (1 << 21,), h5py.vlen_dtype("i4"))
+
+
+def deflated_sequences(path: Path) -> None:
+    """The same, written: a chunk of references that lead nowhere."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", (1 << 21,), h5py.vlen_dtype("i4"), chunks=(1 << 21,), compression="gzip")
+        data.id.write_direct_chunk((0,), zlib.compress(bytes(16 << 21)))
+
+
 LARGE = {
+    "many unwritten sequences": sequences,
+    "many sequences without elements": deflated_sequences,
     "netCDF-3 with many dates": dates("NETCDF3_CLASSIC"),
     "many dates": dates("NETCDF4"),
     "netCDF-3 with text to scale numbers by": text_for_numbers("NETCDF3_CLASSIC", "scale_factor"),

@@ -10,7 +10,7 @@ _MORE = (
 _EMPTY_CHUNKS = 50_000  # chunks that were never written; HDF5 looks for each of them, some 20 microseconds
 _FILL = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset"})
 _FILL_VALUES = 64  # of one variable; each is compared with all of its values
-_DATE = 256  # bytes of a date of a calendar that numpy does not have, and of what refers to it
+_OBJECT = 256  # bytes of an array of its own, or of a date that numpy does not have, and of what refers to it
 _DECODED = 8  # bytes that readers may make of one byte: a float64
 
 
@@ -49,11 +49,11 @@ class Bounds:
         if self._missing > _MORE:
             raise Refused(f"{name} declares {nbytes:,} bytes, of which a file of {self.size:,} bytes holds {held:,}")
 
-    def add_dates(self, name: str, count: int, held: int) -> None:
-        """Add the elements of one variable, of which so many are held, that xarray makes into dates. Raises Refused."""
-        self._missing += max(0, count - held) * _DATE
+    def add_objects(self, name: str, count: int, held: int, what: str) -> None:
+        """Add elements of one variable, of which so many are held, that are read as Python objects. Raises Refused."""
+        self._missing += max(0, count - held) * _OBJECT
         if self._missing > _MORE:
-            raise Refused(f"{name} declares {count:,} dates, of which the file holds {held:,}")
+            raise Refused(f"{name} declares {count:,} {what}, of which the file holds {held:,}")
 
     def add_chunks(self, name: str, declared: int, stored: int) -> None:
         """Add the chunks of one variable. Raises Refused if a small file declares very many."""

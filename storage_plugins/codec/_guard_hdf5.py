@@ -257,6 +257,8 @@ def _look_at_strings(dataset: _Object, found: _Stored, file: int, bounds: Bounds
         return
     created = item.get_create_plist()
     layout, count = created.get_layout(), item.get_space().get_simple_extent_npoints()
+    if item.get_type().get_class() == h5py.h5t.VLEN:  # a string without characters takes nothing, an array does
+        bounds.add_objects(what, count, found.size // _heap.REFERENCE.itemsize, "sequences")
     if layout == h5py.h5d.COMPACT:
         data = _headers.compact_data(_headers.messages(file, dataset.address))
         bounds.add_strings(what, base * _heap.total_length(data))
@@ -333,4 +335,4 @@ def _look_at_dates(dataset: _Object, found: _Stored, units: Any, bounds: Bounds)
         units.read(text)
         if "since" in str(text.tolist()):
             count, size = dataset.item.get_space().get_simple_extent_npoints(), dataset.item.get_type().get_size()
-            bounds.add_dates(f"variable {dataset.name!r}", count, found.held // size)
+            bounds.add_objects(f"variable {dataset.name!r}", count, found.held // size, "dates")

@@ -119,4 +119,4 @@ def look_through(file: BinaryIO, bounds: Bounds) -> None:
         bounds.declare(f"variable {name!r}", nbytes, held, itemsize)
         bounds.store(f"variable {name!r}", held)
         if are_dates:
-            bounds.add_dates(f"variable {name!r}", nbytes // itemsize, held // itemsize)
+            bounds.add_objects(f"variable {name!r}", nbytes // itemsize, held // itemsize, "dates")
