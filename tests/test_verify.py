@@ -69,7 +69,7 @@ def tampered(audited, count):
     return happened
 
 
-@pytest.mark.parametrize("count", [14, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [14, pytest.param(98, marks=pytest.mark.slow)])
 def test_what_happened_to_single_files_is_found_and_nothing_else(audited, count):
     store, tampering = audited
     happened = tampered(audited, count)
