@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -14,6 +14,8 @@ from .errors import InvalidPin
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    import xarray as xr
 
 _LENGTHS = {"sha1": 40, "sha256": 64}  # hexadecimal digits
 _LARGE = 768 << 10  # bytes; less is hashed before a thread has started
@@ -273,3 +275,18 @@ class Cached:
     digests: Digests
     content_digest: str | None = dataclasses.field(default=None, compare=False)
     note_content: Callable[[str], object] | None = dataclasses.field(default=None, compare=False, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UploadOptions:
+    """What a caller of `Store.upload` asked for; see there."""
+
+    extras: Mapping[str, xr.DataArray] | None = None
+    assembly_prefix: str | None = None
+    drop_attrs: Sequence[str] = ()
+    replace: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that differ from their defaults, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value not in (None, ())}

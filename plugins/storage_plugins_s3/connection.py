@@ -110,14 +110,14 @@ class Access:
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
         if not stream or reply.status >= 300:
-            reply.body = _short(raw) if body and method == "PUT" else raw.read(_LARGEST_ANSWER) or b""
+            reply.body = _short(raw) if method in ("PUT", "DELETE") else raw.read(_LARGEST_ANSWER) or b""
             raw.read(1)  # at the end of the body the connection is free again
             raw.release_conn()
         return reply
 
 
 def _short(raw: Any) -> bytes:
-    """Return the answer to an upload, which has hardly a body, or raise where that body comes byte by byte.
+    """Return the answer to an upload or a deletion, which has hardly a body, or raise if that comes byte by byte.
 
     Answers to other requests may: S3 sends spaces while it makes an object of many parts.
     """
@@ -125,7 +125,7 @@ def _short(raw: Any) -> bytes:
     while len(found) < _LARGEST_ANSWER and (more := read(_PIECE)):
         found += more
         if time.monotonic() > end:
-            raise TimeoutError(f"the answer to an upload did not end within {_ACKNOWLEDGED:g} s")
+            raise TimeoutError(f"the answer did not end within {_ACKNOWLEDGED:g} s")
     return found
 
 

@@ -65,6 +65,10 @@ class S3Files(FileOperations):
         """Whether the bucket says that versioning is enabled; suspended, denied and unknown are no."""
         return self._bucket.keeps_versions()
 
+    def asks_by_name(self) -> bool:
+        """S3 asks for each object, and for the records of each."""
+        return True
+
     def creates_safely(self) -> bool:
         """Amazon enforces conditions; some other servers ignore them for uploads in parts."""
         return self._settings.endpoint is None
@@ -87,15 +91,16 @@ class S3Files(FileOperations):
 
     def _put(self, key: str, source: Source, metadata: Mapping[str, str], condition: dict[str, str]) -> str | None:
         described = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+        tags = {"x-amz-tagging": f"uploadedBy={_user()}"} if self._tags else {}
         while True:
-            tags = {"x-amz-tagging": f"uploadedBy={_user()}"} if self._tags else {}
             try:
                 made = uploads.send(self._bucket, key, self._key(key), source, {**described, **tags}, condition)
+                self._tags = bool(tags)
                 break
             except (AccessDenied, NotSupported):
-                if not self._tags:
+                if not tags:
                     raise
-                self._tags = False  # tags need a permission of their own; the upload itself may be allowed
+                tags = {}  # tags need a permission of their own; the upload itself may be allowed
         if made.version_id in (None, "null"):
             self._bucket.forget_versioning()
         self._record(key, made, source, metadata)

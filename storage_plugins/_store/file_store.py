@@ -16,7 +16,7 @@ from .._backend.operations import FileOperations
 from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key, check_file_name
-from .._records import Cached, Digests, Pin
+from .._records import Cached, Digests, Pin, UploadOptions
 from .._waiting import each
 from ..errors import AccessDenied, AssemblyNotFound, StorageError
 from ..protocol import Receipt, Version
@@ -24,7 +24,7 @@ from .cite import Citation, cite
 from .copies import saying_where_copies_are
 from .in_parts import PartLoader
 from .load import Loader
-from .options import UploadOptions
+from .names import Names
 from .parts import Parts
 from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
@@ -68,6 +68,7 @@ class FileStore(Store):
         self.files = files
         self.cache = cache
         self.receipts = Receipts(entry.receipts)
+        self._names = Names()
         self._unset = tuple(unset)
 
     @property
@@ -84,6 +85,7 @@ class FileStore(Store):
             settings=self.settings,
             cache=self.cache,
             receipts=self.receipts,
+            names=self._names,
             origin=self._entry.origin,
             implicit=self._entry.implicit is not None,
             progress=self.progress,

@@ -14,12 +14,11 @@ from pydantic import Field
 from .._backend.settings import StoreSettings
 from .._copies.receipts import Receipts
 from .._identifiers import assembly_key
-from .._records import Cached, Pin
+from .._records import Cached, Pin, UploadOptions
 from ..errors import AccessDenied, AssemblyNotFound, AssemblyWithdrawn, IntegrityError, NotSupported, StorageError
 from ..protocol import Receipt, Version
 from .cite import Citation
 from .file_store import FileStore
-from .options import UploadOptions
 from .store import Store
 
 if TYPE_CHECKING:

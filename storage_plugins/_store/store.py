@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from .._backend.offline import refuse_if_offline
 from .._identifiers import check_identifier
 from .._progress import Bars
-from .._records import Cached, Pin
+from .._records import Cached, Pin, UploadOptions
 from .._visible import html_fields, visible
 from ..errors import ConfigError, NotSupported, StorageError
 from ..protocol import AssemblyStore, Receipt, Version
 from .cite import Citation, cite
 from .in_parts import InParts, parts_of
 from .many import ManyReport, copied_into, refuse_collisions, refuse_same_files, run
-from .names import Names
-from .options import UploadOptions
 from .publish import seconds_of
 from .show import Place, Summary, summary_of
 
@@ -476,8 +474,7 @@ class Store:
             raise TypeError(f"Give a mapping of identifiers to assemblies, not {type(assemblies).__name__}")
         prefix = self.settings.assembly_prefix if assembly_prefix is None else assembly_prefix
         refuse_collisions(assemblies, prefix)
-        names = Names() if len(assemblies) > 1 else None
-        options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace, names=names)
+        options = UploadOptions(assembly_prefix=assembly_prefix, drop_attrs=drop_attrs, replace=replace)
         return run(
             assemblies,
             lambda identifier: self._upload(assemblies[identifier], identifier, options),
