@@ -150,7 +150,8 @@ def reworded(chance: Random, text: str, words: Sequence[str]) -> str:
             case 5:
                 parts[at:end] = old[::-1]
             case 6:
-                parts[at:end] = old * chance.choice((5, 5, 50, 3000))
+                times = chance.choice((5, 5, 50, 3000))
+                parts[at:end] = old * min(times, (2 << 20) // max(1, sum(map(len, old))))
     return "".join(parts)[: chance.choice((20_000,) * 30 + (2 << 20,))]
 
 
