@@ -301,15 +301,21 @@ def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, 
 
 
 @pytest.mark.parametrize(
-    ("size", "path"), [(5_000, "f.bin"), ((16 << 20) + 1, "f.bin"), ((16 << 20) + 1, ".storage-plugins/")]
+    ("size", "method", "path"),
+    [
+        (5_000, "PUT", "f.bin"),
+        ((16 << 20) + 1, "PUT", "f.bin"),
+        ((16 << 20) + 1, "PUT", ".storage-plugins/"),
+        ((16 << 20) + 1, "POST", "uploadId"),
+    ],
 )
 def test_the_answer_to_an_upload_that_comes_byte_by_byte_is_not_waited_for_as_long_as_the_upload_may_take(
-    open_lab, endpoint, tmp_path, size, path
+    open_lab, endpoint, tmp_path, size, method, path
 ):
     (tmp_path / "f.bin").write_bytes(bytes(size))
     proxy = FaultyProxy(endpoint)
     left = [Wrong(trickle=True)]
-    proxy.ask = lambda request: left.pop() if left and request.method == "PUT" and path in request.path else None
+    proxy.ask = lambda request: left.pop() if left and request.method == method and path in request.path else None
     began = time.monotonic()
     try:
         receipt = open_lab(endpoint_url=proxy.url).upload_file(tmp_path / "f.bin")

@@ -38,7 +38,8 @@ _NOTHING = hashlib.sha256(b"").hexdigest()
 _PIECE = 64 << 10  # bytes sent at a time: the time-out below is for one of them
 _CONNECT = 10.0  # seconds, for a connection and for each piece of a body that is sent
 _READ = 40.0  # seconds without a byte of an answer
-_ACKNOWLEDGED = 10.0  # seconds that the short answer to an upload may take once it has begun
+_BODY = 10.0  # seconds that the body of an answer may take once it has begun, and
+_SLOWEST = 4 << 10  # bytes a second that a longer one must have
 _CONNECTIONS = 64  # kept open for further requests
 _LARGEST_ANSWER = 16 << 20  # bytes; a page of 1,000 entries has at most 1.5 MB
 
@@ -110,22 +111,26 @@ class Access:
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
         if not stream or reply.status >= 300:
-            reply.body = _short(raw) if method in ("PUT", "DELETE") else raw.read(_LARGEST_ANSWER) or b""
+            reply.body = _body(raw, "content-length" in reply.headers)
             raw.read(1)  # at the end of the body the connection is free again
             raw.release_conn()
         return reply
 
 
-def _short(raw: Any) -> bytes:
-    """Return the answer to an upload or a deletion, which has hardly a body, or raise if that comes byte by byte.
+def _body(raw: Any, has_length: bool) -> bytes:
+    """Return the body of an answer, or raise where it comes byte by byte.
 
-    Answers to other requests may: S3 sends spaces while it makes an object of many parts.
+    While S3 makes an object of many parts it sends spaces, before an answer whose length it does not know yet. These
+    may take as long as the operation.
     """
-    end, found, read = time.monotonic() + _ACKNOWLEDGED, b"", getattr(raw, "read1", raw.read)  # urllib3 1 has no read1
+    found, read = b"", getattr(raw, "read1", raw.read)  # urllib3 1 has no read1
+    begun = time.monotonic() if has_length else None
     while len(found) < _LARGEST_ANSWER and (more := read(_PIECE)):
         found += more
-        if time.monotonic() > end:
-            raise TimeoutError(f"the answer did not end within {_ACKNOWLEDGED:g} s")
+        if begun is None and found.strip():
+            begun = time.monotonic()
+        if begun is not None and time.monotonic() - begun > _BODY + len(found) / _SLOWEST:
+            raise TimeoutError(f"the answer came at less than {_SLOWEST >> 10} KiB/s")
     return found
 
 
