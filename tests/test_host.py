@@ -54,7 +54,6 @@ CALLS = {
     "why_still_private": lambda host, source: host.why_still_private("a.bin"),
     "share": lambda host, source: host.share("a.bin", None, 60),
     "part_size": lambda host, source: host.part_size(10),
-    "asks_by_name": lambda host, source: host.asks_by_name,
     "reads_at_once": lambda host, source: host.download("a.bin", None, Nowhere()),
     "discard": lambda host, source: host.discard("a.bin"),
     "remove": lambda host, source: host.remove("a.bin", "v1"),
@@ -87,7 +86,6 @@ WRONG = {
     "differing_in_case": LISTS,
     "local_file": [Path("a.bin"), ("a.bin", RIGHT), (Path("a.bin"), None), (Path("a.bin"),), [Path("a.bin"), RIGHT]],
     "keeps_versions": ["Enabled", "no", None, 1, 0],
-    "asks_by_name": ["no", None, 1],
     "creates_safely": ["no", None, 1],
     "replaces": ["no", None, 0],
     "removes": ["no", None, 0],
@@ -121,7 +119,7 @@ def source(tmp_path):
 def test_every_operation_is_tried_with_wrong_answers():
     operations = {name for name, value in inspect.getmembers(FileOperations) if not name.startswith("_")}
     assert set(WRONG) == set(CALLS) == operations
-    assert len(operations) == 32
+    assert len(operations) == 31
 
 
 @pytest.mark.parametrize(

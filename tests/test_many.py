@@ -1,7 +1,6 @@
 """Many at once: side by side, none stops the others, and what is interrupted goes on when it is run again."""
 
 import csv
-import dataclasses
 import json
 import os
 import signal
@@ -105,62 +104,6 @@ def test_what_is_there_is_not_sent_again(memory_store):
     second = store.upload_many(numbered(7))
     assert store.files.puts == 7
     assert {name: second.done[name] for name in first.done} == first.done
-
-
-@dataclasses.dataclass
-class Asked(MemoryFiles):
-    """Files in memory that note what is asked before an upload."""
-
-    versioned: bool = True
-    asked: list[str] = dataclasses.field(default_factory=list)
-
-    def asks_by_name(self):
-        return True
-
-    def keeps_versions(self):
-        return self.versioned
-
-    def newest(self, key):
-        self.asked.append(key)
-        return super().newest(key)
-
-    def keys(self, prefix=""):
-        self.asked.append("all names")
-        return super().keys(prefix)
-
-    def differing_in_case(self, key):
-        return [other for other in self.held if other != key and other.casefold() == key.casefold()]
-
-
-def upload_each(store, assemblies):
-    return [store.upload(assembly, name) for name, assembly in assemblies.items()]
-
-
-def test_of_uploads_one_after_the_other_all_new_names_cost_one_listing(memory_store):
-    store = memory_store(Asked())
-    upload_each(store, numbered(9))
-    assert store.files.asked == ["assy_Lab2026_m0.nc", "all names"]
-    store.files.asked.clear()
-    upload_each(store, numbered(12))
-    assert store.files.asked == [f"assy_Lab2026_m{number}.nc" for number in range(9)]
-    assert {len(versions) for versions in store.files.held.values()} == {1}
-
-
-def test_after_a_listing_a_name_that_differs_in_case_is_refused_all_the_same(memory_store):
-    store = memory_store(Asked())
-    upload_each(store, numbered(4))
-    with pytest.raises(IdentifierCollision):
-        store.upload(xr.DataArray([1.0]), "Lab2026.M3")
-
-
-@pytest.mark.parametrize("cannot", ["large", "denied", "without versions"])
-def test_where_one_listing_does_not_show_all_each_name_is_asked_for(memory_store, cannot):
-    store = memory_store(Asked(listing_denied=cannot == "denied", versioned=cannot != "without versions"))
-    for number in range(1001 if cannot == "large" else 1):
-        store.files.add(f"assy_Other_{number}.nc", b"1")
-    upload_each(store, numbered(5))
-    assert [f"assy_Lab2026_m{number}.nc" for number in range(5)] == [one for one in store.files.asked if "Lab" in one]
-    assert store.files.asked.count("all names") <= 1
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,6 @@ class S3Files(FileOperations):
         """Whether the bucket says that versioning is enabled; suspended, denied and unknown are no."""
         return self._bucket.keeps_versions()
 
-    def asks_by_name(self) -> bool:
-        """S3 asks for each object, and for the records of each."""
-        return True
-
     def creates_safely(self) -> bool:
         """Amazon enforces conditions; some other servers ignore them for uploads in parts."""
         return self._settings.endpoint is None
@@ -236,12 +232,14 @@ class S3Files(FileOperations):
         return self._reading(lambda anonymous: listing.differing_in_case(self._bucket, folder, key, anonymous))
 
     def keys(self, prefix: str = "") -> Iterable[str]:
-        """Return the files directly in the folder; a page of the listing is requested when it is needed."""
-        folder = self._settings.folder
-        entries = self._reading(
-            lambda anonymous: listing.begun(listing.objects(self._bucket, folder + prefix, anonymous))
+        """Return the files directly in the folder, all pages of the listing."""
+        return self._reading(
+            lambda anonymous: [
+                entry.key.removeprefix(self._settings.folder)
+                for entry in listing.objects(self._bucket, self._key(prefix), anonymous)
+                if entry.key != self._settings.folder
+            ]
         )
-        return (entry.key.removeprefix(folder) for entry in entries if entry.key != folder)
 
     def _key(self, key: str) -> str:
         return self._settings.folder + key

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -24,12 +23,6 @@ def objects(bucket: Bucket, prefix: str, anonymous: bool) -> Iterator[Entry]:
     """Yield the objects that begin with ``prefix``, those in deeper folders left out."""
     for page in bucket.objects(prefix, anonymous=anonymous):
         yield from page.entries
-
-
-def begun(entries: Iterator[T]) -> Iterator[T]:
-    """Return the same with the first one fetched, so that a refusal is raised now."""
-    first = list(itertools.islice(entries, 1))
-    return itertools.chain(first, entries)
 
 
 def record_objects(bucket: Bucket, folder: str, key: str) -> list[str]:

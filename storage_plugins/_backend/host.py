@@ -141,11 +141,6 @@ class Host(Calls):
         return type(self.files).local_file is FileOperations.local_file
 
     @property
-    def asks_by_name(self) -> bool:
-        """Whether each question for one name is a request of its own."""
-        return self._checked("asks_by_name", self.files.asks_by_name(), bool)
-
-    @property
     def may_leave_uploads(self) -> bool:
         """Whether this kind of host can have unfinished uploads that are not listed."""
         return type(self.files).unfinished is not FileOperations.unfinished
@@ -196,9 +191,9 @@ class Host(Calls):
             self._check_version("newest_of_all", pair[1])
         return pairs
 
-    def keys(self, prefix: str = "", *, most: int = MOST_ITEMS) -> list[str]:
-        """Return every key that begins with ``prefix``, or the first ``most``."""
-        keys = self._list("keys", lambda: self.files.keys(prefix), str, most=most)
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return every key that begins with ``prefix``."""
+        keys = self._list("keys", lambda: self.files.keys(prefix), str)
         for key in keys:
             self._check_prefix("keys", key, prefix)
         return keys
@@ -422,24 +417,21 @@ class Host(Calls):
         try:
             answer = within(deadline, f"Uploading {key} to {self.address}", lambda: write(file))
         except (StoreUnavailable, AlreadyExists) as error:
-            found = self._found_after(key, source, seen, error) if deadline.left() else None
+            found = self._found_after(key, source, seen) if deadline.left() else None
             if found is None:
                 raise
             _log.info("%s; it is there all the same, as version %s", error.message, found.version_id)
             return found.version_id
         return self._checked(operation, answer, str, None)
 
-    def _found_after(self, key: str, source: Source, seen: Version | None, why: StorageError) -> Version | None:
-        """Return the version that a write without an answer made; None where there is none, or it cannot be seen.
-
-        Where the host says that there is one already, the newest alone may be it.
-        """
+    def _found_after(self, key: str, source: Source, seen: Version | None) -> Version | None:
+        """Return the version that a write without an answer made; None where there is none, or it cannot be seen."""
         try:
             versions = self.versions(key)
         except StorageError as error:
             _log.info("Whether %s was stored in %s cannot be seen (%s)", key, self.address, error.message)
             return None
-        for version in versions[: 1 if isinstance(why, AlreadyExists) else None]:
+        for version in versions:
             if seen is not None and (version.version_id, version.etag) == (seen.version_id, seen.etag):
                 return None
             if (version.sha256, version.size) == (source.sha256, source.size):

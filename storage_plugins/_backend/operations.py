@@ -246,10 +246,6 @@ class FileOperations(abc.ABC):
         """Return the keys that differ from ``key`` only in upper and lower case."""
         return [other for other in self.keys() if other != key and other.casefold() == key.casefold()]
 
-    def asks_by_name(self) -> bool:
-        """Whether `newest` and `differing_in_case` are a request each; the uploads of many new names then list once."""
-        return False
-
     def creates_safely(self) -> bool:
         """Whether ``if_absent`` is atomic: files nobody saw, and simultaneous uploads, are not overwritten."""
         return False

@@ -24,7 +24,6 @@ from .cite import Citation, cite
 from .copies import saying_where_copies_are
 from .in_parts import PartLoader
 from .load import Loader
-from .names import Names
 from .parts import Parts
 from .publish import check_link_lasts, check_publishes_alone, publish, publish_place, readers_of, unpublish
 from .replaced import FOLDER, replaced_versions
@@ -68,7 +67,6 @@ class FileStore(Store):
         self.files = files
         self.cache = cache
         self.receipts = Receipts(entry.receipts)
-        self._names = Names()
         self._unset = tuple(unset)
 
     @property
@@ -85,7 +83,6 @@ class FileStore(Store):
             settings=self.settings,
             cache=self.cache,
             receipts=self.receipts,
-            names=self._names,
             origin=self._entry.origin,
             implicit=self._entry.implicit is not None,
             progress=self.progress,

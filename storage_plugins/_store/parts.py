@@ -14,7 +14,6 @@ from .._copies.cache import Cache
 from .._copies.receipts import Receipts
 from .._records import Digests
 from ..protocol import Receipt
-from .names import Names
 
 # set in the threads of `many`, and in those that they use: ends transfers at their next block
 STOP: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("STOP", default=None)
@@ -40,7 +39,6 @@ class Parts:
         host: the way to its backend.
         settings: its checked settings.
         cache, receipts: what this computer has.
-        names: those in the store, while it uploads many.
         origin: where it was configured, for messages.
         implicit: whether nobody configured it.
         progress: called with a file's name, bytes done and bytes in all.
@@ -51,7 +49,6 @@ class Parts:
     settings: StoreSettings
     cache: Cache
     receipts: Receipts
-    names: Names
     origin: str
     implicit: bool = False
     progress: Callable[[str, int, int | None], None] | None = None

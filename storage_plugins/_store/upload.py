@@ -122,7 +122,6 @@ class _Upload:
         self._parts, self._host = parts, parts.host
         self._key, self._identifier, self._prefix = key, identifier, prefix
         self._content_digest, self._replace = content_digest, replace
-        self._public: bool | None = None  # whether the location is
         self._versioned = cache(self._host.keeps_versions)  # a request, which is not always needed
 
     def run(self, path: Path) -> Receipt:
@@ -131,19 +130,6 @@ class _Upload:
         withdrawn = meant(self._parts.receipts.withdrawn(self._key), Pin.of(source))
         if withdrawn is not None:  # the same bytes are not to come back
             raise refuse(self._parts.cache, withdrawn)
-        if not self._parts.names.lack(self._host, self._key):
-            return self._store_if_other(source)
-        try:
-            version_id = self._store(source, None, if_absent=True)
-        except AlreadyExists:  # since the names were listed
-            return self._store_if_other(source)
-        except (AccessDenied, NotSupported):
-            self._parts.names.give_up()
-            return self._store_if_other(source)
-        return self._done(source, None, version_id)
-
-    def _store_if_other(self, source: Source) -> Receipt:
-        """Make ``source`` a new version, unless the newest is identical."""
         newest = self._look()
         if newest is None:
             self._refuse_other_case()
@@ -152,19 +138,15 @@ class _Upload:
             if self._is_same(newest, source) and self._is_whole(newest):
                 self._say("Nothing to upload: the newest version of %s is identical, in")
                 return self._receipt_of(newest, source)
-        if_absent = newest is None and not self._versioned()
-        return self._done(source, newest, self._store(source, newest, if_absent=if_absent))
-
-    def _done(self, source: Source, newest: Version | None, version_id: str | None) -> Receipt:
-        """Write the receipt of the version that was made, and publish it if that is wanted."""
-        self._parts.names.add(self._key, new=newest is None)
+        public = visible_as_asked(self._parts, self._identifier)
+        version_id = self._store(source, newest)
         created = self._created(newest)
         receipt = self._parts.receipt(
             self._key, self._identifier, version_id, source.digests, self._content_digest, created
         )
         self._parts.receipts.write(receipt)
         self._say("Uploaded %s to")
-        if self._parts.settings.visibility == "public" and self._public is None:
+        if self._parts.settings.visibility == "public" and public is None:
             readers, there = publish(self._host, self._key, version_id, source.digests)
             _log.info("Anyone can read %s as %s", self._identifier, readers.uri(self._key, there))
         return receipt
@@ -229,11 +211,11 @@ class _Upload:
 
     # sending
 
-    def _store(self, source: Source, newest: Version | None, *, if_absent: bool) -> str | None:
+    def _store(self, source: Source, newest: Version | None) -> str | None:
         """Make ``source`` a version, and return its id."""
-        self._public = visible_as_asked(self._parts, self._identifier)
         metadata = record(self._identifier, self._prefix, source.digests, self._content_digest)
         if newest is None or self._versioned():
+            if_absent = not self._versioned()
             return self._host.put(self._key, source, metadata=metadata, if_absent=if_absent, seen=newest)
         return self._write_over(newest, source, metadata)
 

@@ -144,10 +144,6 @@ class FaultyFiles(FileOperations):
         """Return what ``inner`` returns."""
         return self.inner.part_size(size)
 
-    def asks_by_name(self) -> bool:
-        """Return what ``inner`` returns."""
-        return self.inner.asks_by_name()
-
     def reads_at_once(self) -> int:
         """Return what ``inner`` returns."""
         return self.inner.reads_at_once()
