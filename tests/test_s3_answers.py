@@ -433,6 +433,21 @@ def test_a_clock_that_is_off_is_named_by_an_upload_too(open_lab, proxy):
         open_lab(endpoint_url=proxy.url).upload(make_assembly(), "X")
 
 
+def test_a_listing_that_a_wrong_clock_refuses_is_not_tried_without_credentials_which_may_see_less(open_lab, proxy):
+    open_lab().upload(make_assembly(), "X")
+
+    def signed() -> bool:
+        return "authorization" in {name.lower() for name in proxy.headers[-1]}
+
+    proxy.refuse = lambda method, path: (403, "RequestTimeTooSkewed" if signed() else "AccessDenied")
+    store = open_lab(endpoint_url=proxy.url)
+    for look in (lambda: store.versions("X"), store.identifiers):
+        proxy.headers.clear()
+        with pytest.raises(AccessDenied, match="clock"):
+            look()
+        assert {"Authorization", "authorization"}.intersection(*proxy.headers)
+
+
 def test_a_wrong_secret_is_named_by_an_upload_too(open_lab, proxy):
     proxy.refuse = lambda method, path: (403, "SignatureDoesNotMatch")
     with pytest.raises(AccessDenied, match="secret key does not match"):

@@ -27,6 +27,7 @@ from . import exposure, listing, publishing, records, uploads
 from . import settings as addresses
 from .bucket import Bucket
 from .download import content
+from .errors import is_clock
 from .settings import S3Settings
 
 _LONGEST_LINK = 7 * 24 * 3600  # seconds, the limit of Signature Version 4
@@ -204,7 +205,7 @@ class S3Files(FileOperations):
             except AlreadyExists as error:  # the condition of if_match
                 raise IntegrityError(f"{what} was replaced in {self.address} while it was read") from error
 
-        return self._reading(ask)
+        return self._reading(ask, although_clock=True)
 
     def reads_at_once(self) -> int:
         """S3 limits each connection, not each client."""
@@ -244,14 +245,17 @@ class S3Files(FileOperations):
     def _key(self, key: str) -> str:
         return self._settings.folder + key
 
-    def _reading(self, ask: Callable[[bool], T]) -> T:
-        """Ask with the credentials there are, then without: public data need none, and wrong ones do not block them."""
+    def _reading(self, ask: Callable[[bool], T], *, although_clock: bool = False) -> T:
+        """Ask with the credentials there are, then without: public data need none, and wrong ones do not block them.
+
+        Where a wrong clock is the reason, only bytes are asked for without: a listing would show less than there is.
+        """
         try:
             return ask(False)
         except AccessDenied as error:
             if self._settings.anonymous == "always":
                 error.message += "; it was asked for without credentials (anonymous: always)"
-            if not self._bucket.may_try_anonymously():
+            if not self._bucket.may_try_anonymously() or (is_clock(error) and not although_clock):
                 raise
             with contextlib.suppress(AccessDenied, AssemblyNotFound):  # the first answer says more
                 return ask(True)
