@@ -180,6 +180,16 @@ def test_a_token_is_shown_nowhere_and_survives_a_pickle(tmp_path, token_backend,
     assert reopen(pickle.loads(pickled)).settings.token == store.settings.token
 
 
+def test_the_warning_of_a_literal_secret_shows_what_would_control_a_terminal(tmp_path, caplog):
+    (tmp_path / "storage.yaml").write_text(
+        'stores: {lab: {backend: fsspec, url: "memory://x", secrets: {"\u202e": "literal-s3cret"}}}', "utf-8"
+    )
+    storage_plugins.open_store(config=tmp_path / "storage.yaml")
+    (warning,) = [record.getMessage() for record in caplog.records if "is written in this file" in record.getMessage()]
+    assert "\u202e" not in warning
+    assert "\\u202e" in warning
+
+
 def test_a_literal_token_whose_file_is_not_on_the_other_machine_is_simply_gone(tmp_path, token_backend):
     path = write_yaml(tmp_path, {"backend": "tokens", "token": "literal-s3cret"})
     state = portable(Config.open(path).entry())

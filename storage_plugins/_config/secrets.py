@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .._backend.settings import VARIABLE, secret_fields
+from .._visible import visible
 
 if TYPE_CHECKING:
     from .._backend.discovery import Backend
@@ -99,7 +100,7 @@ def warn_of_literals(entry: StoreEntry, backend: Backend) -> None:
         _log.warning(
             '%s. Put it in an environment variable, and write %s: "${%s}"',
             entry.error(f"{secret.name}: a secret is written in this file", *secret.path).message,
-            secret.path[-1],
+            visible(str(secret.path[-1])),
             variable if not variable[0].isdigit() else f"STORE_{variable}",
         )
 

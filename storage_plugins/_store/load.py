@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from .._copies.receipts import ImportedPin
 from .._identifiers import assembly_key
 from .._records import Cached, Digests, Pin
+from .._visible import visible
 from ..atomic import disk_errors
 from ..errors import (
     AccessDenied,
@@ -134,8 +135,8 @@ class Loader:
                     _log.warning(
                         "%s has no version %s with the pinned hash; loaded the bytes with that hash, version %s",
                         self._parts.named(key),
-                        pin.version_id,
-                        place[1],
+                        visible(str(pin.version_id)),
+                        visible(str(place[1])),
                     )
                 return place, found
         raise self._not_found(key, pin, search)

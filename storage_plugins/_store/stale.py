@@ -6,6 +6,7 @@ import logging
 
 from .._backend.host import Host
 from .._copies.receipts import ImportedPin
+from .._visible import visible
 from ..errors import StorageError
 from ..protocol import Receipt
 from .parts import Parts
@@ -32,7 +33,7 @@ def warn_if_stale(parts: Parts, key: str, identifier: str | None, taken: Receipt
             "%s without a pin: loaded %s, but the store has a newer version, %s; newest=True loads it",
             parts.named(key),
             describe(taken),
-            newest.version_id,
+            visible(newest.version_id or "the newest"),
         )
 
 
