@@ -2,7 +2,7 @@
 
     python benchmarks/cluster.py [--assemblies 200] [--kilobytes 1000] [--rounds 3] [--workers 3]
 
-Both stores are in one S3 server (Ceph in memory, else moto), behind a link of 25 MB/s a connection and 20 ms there and
+Both stores are in one S3 server (Ceph in memory, else moto), behind a link of 25 MB/s a connection and 200 ms there and
 back. A worker is a process with one thread. Every mirror goes to a new folder; in the end `verify` reads the last one
 whole.
 """
@@ -54,7 +54,8 @@ def compare(endpoint: str, folder: Path, rounds: int, workers: int) -> None:
     """Mirror in turn by this process and by a cluster."""
     import distributed
 
-    link = transfer.Link("slow", endpoint)
+    transfer.LINKS["far"] = ["--rate", "25e6", "--delay", "0.2"]
+    link = transfer.Link("far", endpoint)
     seconds: dict[str, list[float]] = {"one process": [], "cluster": []}
     with (
         distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
