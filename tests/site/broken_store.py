@@ -219,6 +219,7 @@ class StoreLeavesLocks(PickleStore):
         else:
             raise storage_plugins.StoreUnavailable(f"{identifier} is locked")
         try:
+            threading.Event().wait(0.2)  # so that a kill meets it on a busy machine, too
             return super().upload(assembly, identifier, **options)
         finally:
             lock.unlink()
