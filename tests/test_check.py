@@ -58,6 +58,11 @@ def command():
 # where nothing is wrong
 
 
+@pytest.mark.parametrize(
+    "yaml_file",
+    ["local", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3", "osf", "sftp"))],
+    indirect=True,
+)
 def test_a_store_is_found_right_and_left_as_it_was(store, yaml_file, request, caplog):
     kept = store.upload(make_assembly(), "Mine.own")
     findings, trial = check(store)
