@@ -448,6 +448,19 @@ def test_a_listing_that_a_wrong_clock_refuses_is_not_tried_without_credentials_w
         assert {"Authorization", "authorization"}.intersection(*proxy.headers)
 
 
+def test_public_bytes_are_loaded_although_the_clock_is_wrong(open_lab, proxy, s3_client, bucket):
+    receipt = open_lab().upload(make_assembly(), "X")
+    s3_client.put_object_acl(Bucket=bucket, Key=f"brain/{receipt.key}", VersionId=receipt.version_id, ACL="public-read")
+
+    def signed() -> bool:
+        return "authorization" in {name.lower() for name in proxy.headers[-1]}
+
+    proxy.refuse = lambda method, path: (403, "RequestTimeTooSkewed") if signed() else None
+    xr.testing.assert_identical(
+        open_lab(endpoint_url=proxy.url).load("X", version_id=receipt.version_id), make_assembly()
+    )
+
+
 def test_a_wrong_secret_is_named_by_an_upload_too(open_lab, proxy):
     proxy.refuse = lambda method, path: (403, "SignatureDoesNotMatch")
     with pytest.raises(AccessDenied, match="secret key does not match"):

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from campaign_hosts import FaultyProxy, Wrong
 from conftest import make_assembly
+from proxy import Answer
 
 from storage_plugins import (
     AccessDenied,
@@ -324,3 +325,29 @@ def test_the_answer_to_an_upload_that_comes_byte_by_byte_is_not_waited_for_as_lo
     assert time.monotonic() - began < 60
     assert left == []
     assert open_lab().fetch("f.bin", version_id=receipt.version_id).read_bytes() == bytes(size)
+
+
+def test_an_upload_in_parts_that_fails_does_not_wait_for_ever_until_its_end_is_confirmed(open_lab, endpoint, tmp_path):
+    (tmp_path / "f.bin").write_bytes(bytes((16 << 20) + 1))
+    proxy = FaultyProxy(endpoint)
+    asked = []
+
+    def wrong(request):
+        asked.append(request.method)
+        if request.method == "DELETE":
+            return Wrong(carry_on=1, trickle=True)
+        return (
+            Wrong(instead=Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>"))
+            if "partN" in request.path
+            else None
+        )
+
+    proxy.ask = wrong
+    began = time.monotonic()
+    try:
+        with pytest.raises(AccessDenied):
+            open_lab(endpoint_url=proxy.url).upload_file(tmp_path / "f.bin")
+    finally:
+        proxy.close()
+    assert "DELETE" in asked
+    assert time.monotonic() - began < 60

@@ -21,6 +21,7 @@ from .bucket import Bucket, patiently
 from .connection import Part, Reply
 from .errors import not_s3
 
+_LONGEST_ABORT = 10.0  # seconds
 _SINGLE = 16 << 20  # bytes that are sent in one request
 _PART = 8 << 20  # bytes of a part
 _MOST_PARTS = 9_000  # S3 takes 10,000
@@ -57,8 +58,7 @@ def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
     with contextlib.suppress(StorageError):
         for other, upload_id in no_longer_running(bucket, what, key):
             if other == key:
-                with contextlib.suppress(StorageError):
-                    _abort(bucket, what, key, upload_id)
+                _abort(bucket, what, key, upload_id)
 
 
 def no_longer_running(bucket: Bucket, what: str, prefix: str) -> list[tuple[str, str]]:
@@ -126,8 +126,7 @@ def _in_parts(
         if source.progress:
             source.progress(0)  # the caller may still end it
     except BaseException:
-        with contextlib.suppress(StorageError):  # the first error is the one to report
-            _abort(bucket, what, key, upload_id)
+        _abort(bucket, what, key, upload_id)
         raise
     return _complete(bucket, what, key, source, upload_id, parts, condition)
 
@@ -235,15 +234,13 @@ def _complete(
     except StoreUnavailable:
         found = _stored(bucket, what, key, source, expected)
         if found is None:
-            with contextlib.suppress(StorageError):
-                _abort(bucket, what, key, upload_id)
+            _abort(bucket, what, key, upload_id)
             found = _stored(bucket, what, key, source, expected)
         if found is None:
             raise
         return found
     except BaseException:
-        with contextlib.suppress(StorageError):
-            _abort(bucket, what, key, upload_id)
+        _abort(bucket, what, key, upload_id)
         raise
 
 
@@ -283,7 +280,15 @@ def _stored(
 
 
 def _abort(bucket: Bucket, what: str, key: str, upload_id: str) -> None:
-    patiently(lambda: bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204)))
+    """End an upload in parts, if the server answers in time; the first error is the one to report."""
+
+    def ask() -> None:
+        with contextlib.suppress(StorageError):
+            patiently(lambda: bucket.ask(what, "DELETE", key, query={"uploadId": upload_id}, expected=(200, 204)))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_LONGEST_ABORT)
 
 
 class _Reporter:
