@@ -241,3 +241,49 @@ stop.set()
 @pytest.mark.slow
 def test_a_process_forks_while_its_threads_read(tmp_path):
     assert run(FORKS, tmp_path) == "y" * 25
+
+
+WHILE_IN_H5PY = """
+import threading, time
+import h5py
+codec.encode(made, folder / "ours.nc", identifier="X")
+inside = threading.Event()
+def work():
+    with h5py._objects.phil:
+        inside.set()
+        time.sleep(0.5)
+threading.Thread(target=work).start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    print(codec.decode(folder / "ours.nc").shape == made.shape, flush=True)
+    os._exit(0)
+for _ in range(200):
+    time.sleep(0.1)
+    if os.waitpid(child, os.WNOHANG)[0]:
+        break
+else:
+    os.kill(child, 9)
+"""
+
+
+def test_a_process_forks_while_a_thread_of_it_is_in_h5py(tmp_path):
+    assert run(WHILE_IN_H5PY, tmp_path) == "True\n"
+
+
+AT_THE_END = """
+import threading, time
+made.to_dataset(name="data").to_netcdf(folder / "theirs.nc", engine="netcdf4")
+def work():
+    while True:
+        codec.decode(folder / "theirs.nc")
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_while_its_daemon_threads_read(tmp_path):
+    for _ in range(5):
+        assert run(AT_THE_END, tmp_path) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import threading
@@ -49,15 +50,22 @@ def _before_fork() -> None:
     """Wait until no thread is inside the libraries: a child would inherit locks that no thread of it releases."""
     _ours.acquire()
     NETCDF4_PYTHON_LOCK.acquire()
+    if h5py is not None:  # its own lock, taken also where its objects are deleted; h5py 3.10 does not do this itself
+        h5py._objects.phil.acquire()
 
 
 def _after_fork() -> None:
+    if h5py is not None:
+        h5py._objects.phil.release()
     NETCDF4_PYTHON_LOCK.release()
     _ours.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+# HDF5 closes itself when the process ends, and crashes if a daemon thread is inside it then
+atexit.register(_ours.acquire, timeout=5)
 
 
 def netcdf(path: Path, mode: Literal["r", "w", "a"] = "r") -> Any:
