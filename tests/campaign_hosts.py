@@ -28,7 +28,7 @@ import fsspec
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from osf_answers import HTML, Request
 from osf_host import Folder
-from osf_server import Fault, OSFServer, trickle
+from osf_server import TRICKLES, Fault, OSFServer, trickle
 from proxy import Answer, Proxy
 from s3_servers import S3Server, served_moto
 
@@ -245,7 +245,7 @@ class Wrong(NamedTuple):
         cut_answer: of the answer's body, so many bytes are sent.
         length: what the answer claims beyond its real length; negative for less.
         carry_on: "100 Continue" is sent so often before anything else.
-        trickle: the answer comes a byte at a time, and has no end.
+        trickle: the answer begins so, goes on a byte at a time, and has no end.
     """
 
     instead: Answer | None = None
@@ -254,7 +254,11 @@ class Wrong(NamedTuple):
     cut_answer: int | None = None
     length: int = 0
     carry_on: int = 0
-    trickle: bool = False
+    trickle: bytes = b""
+
+
+def trickling(chance: Chance, **more: int) -> Wrong:
+    return Wrong(trickle=chance.choice([*TRICKLES.values()]), **more)
 
 
 def made_up(status: int, body: bytes = b"", type_: str = "application/xml") -> Kind:
@@ -280,11 +284,6 @@ def reads_object(request: Exchange) -> bool:
 
 def lists(request: Exchange) -> bool:
     return request.method == "GET" and not request.key and bool(re.search("versions|list-type", request.path))
-
-
-def is_answered_at_once(request: Exchange) -> bool:
-    """Whether it is not one to which S3 itself sends spaces for minutes: that which makes an object of many parts."""
-    return not (request.method == "POST" and "uploadId=" in request.path)
 
 
 def flip(chance: Chance) -> Wrong:
@@ -374,7 +373,7 @@ class FaultyProxy(Proxy):
             for _ in range(wrong.carry_on):
                 handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             if wrong.trickle:
-                trickle(handler)
+                trickle(handler, wrong.trickle)
             elif answer.status:
                 sent = answer.body[: wrong.cut_answer]
                 answer.body += b"?" * wrong.length  # its length is what is claimed
@@ -427,8 +426,8 @@ class S3(OnlyVersions):
         "too long": Kind(lambda chance: Wrong(length=chance.choice((1, 50, 5000))), lambda r: r.method == "GET"),
         "too short": Kind(lambda chance: Wrong(length=-chance.choice((1, 50, 5000))), lambda r: r.method == "GET"),
         "100 and nothing": Kind(lambda chance: Wrong(carry_on=chance.choice((1, 3)), spoil=lose)),
-        "trickle": Kind(lambda chance: Wrong(trickle=True), is_answered_at_once, 0.1),
-        "100 and a trickle": Kind(lambda chance: Wrong(carry_on=1, trickle=True), is_answered_at_once, 0.1),
+        "trickle": Kind(trickling, weight=0.1),
+        "100 and a trickle": Kind(functools.partial(trickling, carry_on=1), weight=0.1),
         "flipped bit": Kind(flip, reads_object),
         "forged ETag": Kind(forged_etag),
         "forged record": Kind(forged_record, reads_object),

@@ -23,6 +23,13 @@ import osf_answers
 from osf_answers import Answer, Request
 from osf_host import MAX_BODY, Host
 
+# what comes at once of an answer whose rest comes byte by byte
+TRICKLES = {
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+    "headers": b"HTTP/1.1 200 OK\r\nX-Padding: ",
+    "status": b"HTTP/1.1 200",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -233,16 +240,16 @@ def _reset(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile = io.BytesIO()  # for what the handler flushes at its end
 
 
-def trickle(handler: BaseHTTPRequestHandler) -> None:
+def trickle(handler: BaseHTTPRequestHandler, begin: bytes = TRICKLES["body"]) -> None:
     """Answer with a byte now and then, until the client has had enough, or for longer than any client may wait."""
     handler.close_connection = True
     end = time.monotonic() + 90
     with contextlib.suppress(OSError):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        handler.wfile.write(begin)
         while time.monotonic() < end:
+            time.sleep(0.2)
             handler.wfile.write(b" ")
             handler.wfile.flush()
-            time.sleep(0.02)
 
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer, fault: Fault) -> None:

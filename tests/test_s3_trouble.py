@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from campaign_hosts import FaultyProxy, Wrong
 from conftest import make_assembly
+from osf_server import TRICKLES
 from proxy import Answer
 
 from storage_plugins import (
@@ -301,6 +302,7 @@ def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, 
     proxy.go_on.set()
 
 
+@pytest.mark.parametrize("begin", TRICKLES)
 @pytest.mark.parametrize(
     ("size", "method", "path"),
     [
@@ -311,20 +313,41 @@ def test_a_server_that_stops_reading_does_not_hold_an_upload_for_ever(open_lab, 
     ],
 )
 def test_the_answer_to_an_upload_that_comes_byte_by_byte_is_not_waited_for_as_long_as_the_upload_may_take(
-    open_lab, endpoint, tmp_path, size, method, path
+    open_lab, endpoint, tmp_path, size, method, path, begin
 ):
     (tmp_path / "f.bin").write_bytes(bytes(size))
     proxy = FaultyProxy(endpoint)
-    left = [Wrong(trickle=True)]
+    left = [Wrong(trickle=TRICKLES[begin])]
     proxy.ask = lambda request: left.pop() if left and request.method == method and path in request.path else None
     began = time.monotonic()
     try:
         receipt = open_lab(endpoint_url=proxy.url).upload_file(tmp_path / "f.bin")
     finally:
         proxy.close()
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 30
     assert left == []
     assert open_lab().fetch("f.bin", version_id=receipt.version_id).read_bytes() == bytes(size)
+
+
+def test_a_connection_on_which_the_answer_to_a_head_goes_on_is_not_used_again(open_lab, endpoint, tmp_path):
+    (tmp_path / "f.bin").write_bytes(bytes((16 << 20) + 1))
+    proxy, asked = FaultyProxy(endpoint), []
+
+    def wrong(request):
+        asked.append(request.method)
+        if request.method == "POST" and "uploadId" in request.path:
+            return Wrong(instead=Answer(504, {}, b""))
+        return Wrong(trickle=TRICKLES["body"]) if request.method == "HEAD" and "f.bin" in request.path else None
+
+    proxy.ask = wrong
+    began = time.monotonic()
+    try:
+        with pytest.raises(StoreUnavailable):
+            open_lab(endpoint_url=proxy.url).upload_file(tmp_path / "f.bin")
+    finally:
+        proxy.close()
+    assert time.monotonic() - began < 30
+    assert "HEAD" in asked
 
 
 def test_an_upload_in_parts_that_fails_does_not_wait_for_ever_until_its_end_is_confirmed(open_lab, endpoint, tmp_path):
@@ -335,7 +358,7 @@ def test_an_upload_in_parts_that_fails_does_not_wait_for_ever_until_its_end_is_c
     def wrong(request):
         asked.append(request.method)
         if request.method == "DELETE":
-            return Wrong(carry_on=1, trickle=True)
+            return Wrong(carry_on=1, trickle=TRICKLES["body"])
         return (
             Wrong(instead=Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>"))
             if "partN" in request.path

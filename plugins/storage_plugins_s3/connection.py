@@ -12,7 +12,6 @@ import hashlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 import botocore
 import botocore.config
 import botocore.exceptions
-import botocore.httpsession
 import botocore.session
 import botocore.utils
 from botocore.auth import S3SigV4Auth
@@ -30,6 +28,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from storage_plugins import AccessDenied, IntegrityError, Source
 from storage_plugins.atomic import disk_errors
 
+from . import http
 from .errors import Interrupted, NotSent, translated
 from .log_secrets import keep_secrets_out_of_logs
 from .settings import S3Settings
@@ -38,10 +37,7 @@ _NOTHING = hashlib.sha256(b"").hexdigest()
 _PIECE = 64 << 10  # bytes sent at a time: the time-out below is for one of them
 _CONNECT = 10.0  # seconds, for a connection and for each piece of a body that is sent
 _READ = 40.0  # seconds without a byte of an answer
-_BODY = 5.0  # seconds that the body of an answer may take once it has begun, and
-_SLOWEST = 4 << 10  # bytes a second that a longer one must have
 _CONNECTIONS = 64  # kept open for further requests
-_LARGEST_ANSWER = 16 << 20  # bytes; a page of 1,000 entries has at most 1.5 MB
 
 
 @dataclasses.dataclass
@@ -111,27 +107,10 @@ class Access:
         raw = answer.raw
         reply = Reply(answer.status_code, {name.lower(): value for name, value in raw.headers.items()}, raw)
         if not stream or reply.status >= 300:
-            reply.body = _body(raw, "content-length" in reply.headers)
+            reply.body = http.body(raw, "content-length" in reply.headers)
             raw.read(1)  # at the end of the body the connection is free again
             raw.release_conn()
         return reply
-
-
-def _body(raw: Any, has_length: bool) -> bytes:
-    """Return the body of an answer, or raise where it comes byte by byte.
-
-    While S3 makes an object of many parts it sends spaces, before an answer whose length it does not know yet. These
-    may take as long as the operation.
-    """
-    found, read = b"", getattr(raw, "read1", raw.read)  # urllib3 1 has no read1
-    begun = time.monotonic() if has_length else None
-    while len(found) < _LARGEST_ANSWER and (more := read(_PIECE)):
-        found += more
-        if begun is None and found.strip():
-            begun = time.monotonic()
-        if begun is not None and time.monotonic() - begun > _BODY + len(found) / _SLOWEST:
-            raise TimeoutError(f"the answer came at less than {_SLOWEST >> 10} KiB/s")
-    return found
 
 
 class _Signature(S3SigV4Auth):  # type: ignore[misc]
@@ -298,7 +277,7 @@ class Connection:
             region=scope[-3] if len(scope) > 3 else region,
             credentials=credentials,
             client=client,
-            http=botocore.httpsession.URLLib3Session(
+            http=http.Session(
                 verify=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE", True),
                 proxies=botocore.utils.get_environ_proxies(base),
                 timeout=(_CONNECT, _READ),
