@@ -31,6 +31,14 @@ def files(open_lab, proxy: Proxy, monkeypatch):
 
 
 @pytest.fixture
+def host(open_lab, proxy: Proxy):
+    """The same as the core uses them: it looks for an upload that no answer proves among what is new."""
+    host = open_lab(endpoint_url=proxy.url).host
+    assert host.keeps_versions()
+    return host
+
+
+@pytest.fixture
 def source(tmp_path):
     def make(size: int = 1000) -> Source:
         path = tmp_path / f"file-{size}"
@@ -85,12 +93,12 @@ def test_an_answer_without_proof_counts_if_the_version_is_there(files, proxy, so
         assert given == stored(s3_client, bucket)[0]
 
 
-def test_a_version_id_that_no_answer_names_is_found_in_the_listing(files, proxy, source, s3_client, bucket):
+def test_a_version_id_that_no_answer_names_is_found_in_the_listing(host, proxy, source, s3_client, bucket):
     proxy.spoil = lambda method, path, answer: answer.headers.pop("x-amz-version-id", None)
-    assert put(files, source()) == stored(s3_client, bucket)[0]
+    assert put(host, source()) == stored(s3_client, bucket)[0]
 
 
-def test_an_upload_whose_answer_proves_nothing_is_found_among_later_ones(files, proxy, source, open_lab):
+def test_an_upload_whose_answer_proves_nothing_is_found_among_later_ones(host, files, proxy, source, open_lab):
     first, other = source(17 << 20), open_lab().files
 
     def overtaken(method: str, path: str, answer: Answer) -> None:
@@ -99,7 +107,7 @@ def test_an_upload_whose_answer_proves_nothing_is_found_among_later_ones(files, 
             put(other, source())
 
     proxy.spoil = overtaken
-    given = put(files, first)
+    given = put(host, first)
     with files.read("f", given) as content:
         assert content.version.sha256 == first.sha256
 

@@ -329,6 +329,37 @@ def test_the_answer_to_an_upload_that_comes_byte_by_byte_is_not_waited_for_as_lo
     assert open_lab().fetch("f.bin", version_id=receipt.version_id).read_bytes() == bytes(size)
 
 
+@pytest.mark.parametrize(("size", "method", "path"), [(5_000, "PUT", "f.bin"), ((16 << 20) + 1, "POST", "uploadId")])
+@pytest.mark.parametrize("forged", [{}, {"etag": f'"{"0" * 32}"'}, {"x-amz-version-id": ""}])
+def test_an_older_version_with_the_same_bytes_is_no_proof_that_an_upload_arrived(
+    open_lab, endpoint, tmp_path, size, method, path, forged
+):
+    def send(store, byte):
+        (tmp_path / "f.bin").write_bytes(byte * size)
+        return store.upload_file(tmp_path / "f.bin")
+
+    old = [send(open_lab(), byte) for byte in (b"a", b"b")]
+    proxy = FaultyProxy(endpoint)
+
+    def wrong(request):
+        if request.method == "HEAD" and request.path.endswith("f.bin"):
+            return Wrong(spoil=lambda answer: answer.headers.update(forged))
+        return Wrong(instead=Answer(200, {}, b"")) if request.method == method and path in request.path else None
+
+    proxy.ask = wrong
+    try:
+        with pytest.raises(StoreUnavailable):
+            send(open_lab(endpoint_url=proxy.url), b"a")
+    finally:
+        proxy.close()
+    new = send(open_lab(), b"a")
+    assert [version.version_id for version in open_lab().versions("f.bin")] == [
+        new.version_id,
+        old[1].version_id,
+        old[0].version_id,
+    ]
+
+
 def test_a_connection_on_which_the_answer_to_a_head_goes_on_is_not_used_again(open_lab, endpoint, tmp_path):
     (tmp_path / "f.bin").write_bytes(bytes((16 << 20) + 1))
     proxy, asked = FaultyProxy(endpoint), []

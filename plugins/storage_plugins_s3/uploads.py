@@ -258,24 +258,17 @@ def _proven(bucket: Bucket, what: str, key: str, source: Source, reply: Reply, e
 def _stored(
     bucket: Bucket, what: str, key: str, source: Source, expected: str, version_id: str | None = None
 ) -> Version | None:
-    """Return the version that has the bytes of ``source``: the one named, else the newest, else one that is listed.
+    """Return the version that has the bytes of ``source``: the one named, else the newest.
 
-    By its ETag, or by the record stored with it: the ETag of an encrypted object is no hash of its bytes.
+    By its ETag, or by the record stored with it: the ETag of an encrypted object is no hash of its bytes. Whether
+    another one, which is no longer the newest, is of this upload, the caller knows: it saw what was there before.
     """
     with contextlib.suppress(StorageError):
         found = bucket.head(what, key, version_id)
         by_etag = (found.etag or "").strip('"') == expected
         by_record = (found.sha256, found.sha1) == (source.sha256, source.sha1)
-        if (by_etag or by_record) and found.size in (None, source.size):
-            if found.version_id or not bucket.versioned:
-                return found
-            expected = (found.etag or "").strip('"')
-    if not bucket.versioned or version_id is not None:
-        return None
-    with contextlib.suppress(StorageError):  # another upload may be the newest by now
-        for entry in bucket.versions(key):
-            if (entry.etag or "").strip('"') == expected and entry.size == source.size and entry.version_id:
-                return Version(version_id=entry.version_id, etag=entry.etag, size=source.size)
+        same = (by_etag or by_record) and found.size in (None, source.size)
+        return found if same and (found.version_id or not bucket.versioned) else None
     return None
 
 

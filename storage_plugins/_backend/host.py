@@ -431,8 +431,9 @@ class Host(Calls):
         except StorageError as error:
             _log.info("Whether %s was stored in %s cannot be seen (%s)", key, self.address, error.message)
             return None
+        named = seen is not None and seen.version_id not in (None, "null")  # else it may be other bytes by now
         for version in versions:
-            if seen is not None and (version.version_id, version.etag) == (seen.version_id, seen.etag):
+            if seen is not None and (version.version_id == seen.version_id if named else version.etag == seen.etag):
                 return None
             if (version.sha256, version.size) == (source.sha256, source.size):
                 return version
