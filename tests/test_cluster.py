@@ -103,3 +103,36 @@ def test_what_workers_could_not_copy_is_copied_from_here(tmp_path, workers, buck
     report = storage_plugins.mirror(lab, ours, client=distributed.default_client())
     assert [(file.key, file.outcome) for file in report.files] == [("assy_X.nc", "copied")]
     xr.testing.assert_identical(ours.load("X"), make_assembly())
+
+
+def test_what_a_worker_copied_to_another_place_than_this_process_sees_is_copied_from_here(tmp_path, workers):
+    stores = {
+        "lab": {"backend": "local", "root": str(tmp_path / "lab")},
+        "ours": {"backend": "fsspec", "url": "memory://ours"},  # each process has its own
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, ours = (storage_plugins.open_store(name, config=config) for name in stores)
+    lab.upload_many({f"Lab2026.n{number}": make_assembly(number) for number in range(6)}).check()
+    report = storage_plugins.mirror(lab, ours, client=distributed.default_client())
+    assert report.complete
+    assert {(file.outcome, file.versions_copied, file.versions_there) for file in report.files} == {("copied", 1, 0)}
+    assert len(ours.identifiers()) == 6
+    xr.testing.assert_identical(ours.load("Lab2026.n3"), make_assembly(3))
+
+
+def test_what_was_withdrawn_here_is_not_copied_by_workers_that_do_not_know_it(tmp_path, workers, bucket, endpoint):
+    stores = {
+        name: {"backend": "s3", "bucket": f"{bucket}/{name}", "endpoint_url": endpoint} for name in ("lab", "ours")
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, ours = (storage_plugins.open_store(name, config=config) for name in stores)
+    wrong = lab.upload(make_assembly(1), "X")
+    lab.upload(make_assembly(2), "X")
+    storage_plugins.mirror(lab, ours)
+    ours.withdraw("X", version_id=ours.versions("X")[-1].version_id, reason="wrong", confirm="X")
+    for home in workers:
+        assert not list(home.rglob("receipts"))
+    storage_plugins.mirror(lab, ours, client=distributed.default_client())
+    assert wrong.sha256 not in [version.sha256 for version in ours.versions("X")]

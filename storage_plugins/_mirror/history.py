@@ -7,7 +7,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._backend.operations import Source
 from .._identifiers import check_file_name
@@ -37,7 +37,7 @@ class _Held(NamedTuple):
     sha256: str
 
 
-class _Copy(NamedTuple):
+class Copy(NamedTuple):
     """A version of the source, and the target's name for its bytes."""
 
     original: Version
@@ -45,45 +45,59 @@ class _Copy(NamedTuple):
     version_id: str | None
 
 
-class HistoryCopy:
-    """The copying of one key.
+@dataclasses.dataclass
+class Plan:
+    """What holds for every file of a mirror. Pickled, it goes to another process, which cannot be stopped from here.
 
-    Args:
+    Attributes:
         source, target: the stores.
-        key: the file.
         append: whether to put what the target lacks after versions of its own.
         versioned: whether the target keeps versions.
+        withdrawn, withdrawn_here: the files of which versions were withdrawn from the source, from the target.
         stop: ends the copying, at the next block of bytes, when it is set.
-        withdrawn, withdrawn_here: whether versions were withdrawn from the source, from the target.
+    """
+
+    source: FileStore
+    target: FileStore
+    append: bool
+    versioned: bool
+    withdrawn: frozenset[str]
+    withdrawn_here: frozenset[str]
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def __reduce__(self) -> tuple[type[Plan], tuple[Any, ...]]:
+        return Plan, (self.source, self.target, self.append, self.versioned, self.withdrawn, self.withdrawn_here)
+
+
+class HistoryCopy:
+    """The copying of one key: `read_receipts`, `copy`, `write_receipts`, of which `copy` may run on another computer.
 
     Attributes:
         copied: versions that were sent.
         there: versions that were there already.
         sent: bytes of the versions that were sent.
+        copies: of each version of the source that was to be copied, once all are there.
         note: what the caller should know although all went well, or None.
     """
 
-    def __init__(
-        self,
-        source: FileStore,
-        target: FileStore,
-        key: str,
-        *,
-        append: bool,
-        versioned: bool,
-        stop: threading.Event,
-        withdrawn: bool = False,
-        withdrawn_here: bool = False,
-    ) -> None:
-        self.source, self.target, self.key = source, target, key
+    def __init__(self, plan: Plan, key: str) -> None:
+        self.source, self.target, self.key = plan.source, plan.target, key
         self.copied = self.there = self.sent = 0
+        self.copies: list[Copy] = []
         self.note: str | None = None
-        self._append, self._versioned, self._stop = append, versioned, stop
-        self._withdrawn, self._withdrawn_here = withdrawn, withdrawn_here
+        self._plan = plan
         self._receipts: dict[tuple[str, str | None], Receipt] = {}
+        self._withdrawn: list[Withdrawal] = []
 
-    def run(self) -> None:
-        """Copy what the target lacks, then write the receipts of the whole history.
+    def read_receipts(self) -> None:
+        """Read what is known of the file here."""
+        check_file_name(self.key)  # a bucket may hold what no store would take
+        for store in (self.target, self.source):
+            self._receipts |= {(one.address, one.version_id): one for one in store.receipts.of(self.key)}
+            self._withdrawn += store.receipts.withdrawn(self.key)
+
+    def copy(self) -> None:
+        """Copy what the target lacks.
 
         Equal neighbours count as one version, since some hosts make no new version of equal bytes.
 
@@ -91,13 +105,7 @@ class HistoryCopy:
             AnotherHistory: the target's versions are not the first ones of the source; nothing was sent.
             StorageError: the first version that could not be copied. Those before it stand.
         """
-        check_file_name(self.key)  # a bucket may hold what no store would take
-        self._receipts = {
-            (receipt.address, receipt.version_id): receipt
-            for store in (self.target, self.source)
-            for receipt in store.receipts.of(self.key)
-        }
-        gone = withdrawn_from(self.source.host, self.key) if self._withdrawn else []
+        gone = withdrawn_from(self.source.host, self.key) if self.key in self._plan.withdrawn else []
         unwanted = {one.sha256 for one in (*gone, *self._withdrawn_from_target())}
         versions = self._oldest_first(self.source)
         if not versions and not gone:
@@ -107,19 +115,19 @@ class HistoryCopy:
         if not originals:
             self._carry_tombstone(gone, [])
             return
-        if not self._versioned:
+        if not self._plan.versioned:
             self._refuse_several(originals)
         copies, position = self._copied(originals, held)
         if position < len(held):
-            if not self._append:
+            if not self._plan.append:
                 raise AnotherHistory(f"it has {len(held) - position} more than {self.source.address}")
             self.note = self.note or "all was there; the newest version is one of its own"
         self._carry_tombstone(gone, copies)
-        self._write_receipts(copies)
+        self.copies = copies
 
-    def _copied(self, originals: Sequence[Version], held: list[_Held]) -> tuple[list[_Copy], int]:
+    def _copied(self, originals: Sequence[Version], held: list[_Held]) -> tuple[list[Copy], int]:
         """Copy what is not ``held``; return all copies, and how many of the target's versions they account for."""
-        copies: list[_Copy] = []
+        copies: list[Copy] = []
         position = 0  # so many of the target's versions are accounted for
         for original in originals:
             with contextlib.ExitStack() as stack:
@@ -128,23 +136,23 @@ class HistoryCopy:
                     file = stack.enter_context(self._fetched(self.source, original))
                     digests = file.digests
                 if copies and copies[-1].digests.sha256 == digests.sha256:
-                    copies.append(_Copy(original, digests, copies[-1].version_id))
+                    copies.append(Copy(original, digests, copies[-1].version_id))
                     continue
                 place = self._place(held, position, digests.sha256)
                 if place is not None:
                     self.there += 1
-                    copies.append(_Copy(original, digests, held[place].version.version_id))
+                    copies.append(Copy(original, digests, held[place].version.version_id))
                     position = place + 1
                     continue
                 position = len(held)
                 file = file or stack.enter_context(self._fetched(self.source, original, digests))
-                copies.append(_Copy(original, digests, self._send(original, file, held)))
+                copies.append(Copy(original, digests, self._send(original, file, held)))
         return copies, position
 
     def _withdrawn_from_target(self) -> list[Withdrawal]:
         """Return what must not come back: by the target's tombstone, and by the receipts of both stores."""
-        noted = [*self.target.receipts.withdrawn(self.key), *self.source.receipts.withdrawn(self.key)]
-        return [*noted, *(withdrawn_from(self.target.host, self.key) if self._withdrawn_here else ())]
+        here = withdrawn_from(self.target.host, self.key) if self.key in self._plan.withdrawn_here else ()
+        return [*self._withdrawn, *here]
 
     def _without_unwanted(self, versions: list[Version], unwanted: set[str]) -> list[Version]:
         """Leave out versions of the source that were withdrawn: their bytes are not to spread."""
@@ -164,7 +172,7 @@ class HistoryCopy:
             self.note = f"withdrawn, and still here: version {names}; withdraw it here, too"
         return [version for version in held if version not in left]
 
-    def _carry_tombstone(self, gone: Sequence[Withdrawal], copies: Sequence[_Copy]) -> None:
+    def _carry_tombstone(self, gone: Sequence[Withdrawal], copies: Sequence[Copy]) -> None:
         """Let the target say, too, which versions were withdrawn from the source."""
         if not gone:
             return
@@ -181,7 +189,7 @@ class HistoryCopy:
 
     def _place(self, held: Sequence[_Held], position: int, sha256: str) -> int | None:
         """Return where the target has these bytes, in order after what is accounted for; None: they lack."""
-        if self._append:
+        if self._plan.append:
             return next((place for place in range(position, len(held)) if held[place].sha256 == sha256), None)
         if position == len(held):
             return None
@@ -267,7 +275,7 @@ class HistoryCopy:
         """Return what is called with each block: it tells the store's progress, and ends all when told to."""
 
         def report(done: int, total: int | None) -> None:
-            if self._stop.is_set():
+            if self._plan.stop.is_set():
                 raise Stopped
             if store.progress:
                 store.progress(self.key, done, size if total is None else total)
@@ -294,7 +302,7 @@ class HistoryCopy:
                 self.key,
                 Source(file.path, file.digests, progress),
                 metadata=metadata,
-                if_absent=not self._versioned,
+                if_absent=not self._plan.versioned,
                 seen=held[-1].version if held else None,
             )
         self.copied += 1
@@ -315,13 +323,16 @@ class HistoryCopy:
 
     # receipts
 
-    def _write_receipts(self, copies: Sequence[_Copy]) -> None:
+    def write_receipts(self) -> None:
         """Write the receipts of a history that is whole in the target: of its copies, and of where they are from.
 
         Those of the source are what makes its version ids understood when they stand alone. Nothing is
         written beyond the version that a load without a pin gives from the source: it is to give the same
         from the target. The newest comes first, so that this holds whenever the writing ends.
         """
+        copies: Sequence[Copy] = self.copies
+        if not copies:
+            return
         told = self.source.receipts.latest(self.key)
         here = [entry for entry in told if entry.address in (None, self.source.address)]
         newest = next(iter(here or [entry for entry in told if entry.address != self.target.address]), None)
@@ -331,7 +342,7 @@ class HistoryCopy:
         self._write(self.source, copies, [copy.original.version_id for copy in copies])
         self._write(self.target, copies, [copy.version_id for copy in copies])
 
-    def _write(self, store: FileStore, copies: Sequence[_Copy], version_ids: Sequence[str | None]) -> None:
+    def _write(self, store: FileStore, copies: Sequence[Copy], version_ids: Sequence[str | None]) -> None:
         known = {
             (receipt.version_id, receipt.sha256): receipt.created
             for receipt in self.target.receipts.of(self.key)
@@ -346,7 +357,7 @@ class HistoryCopy:
                 known[place] = date
                 self.target.receipts.write(self._receipt(store, copy, place[0], date))
 
-    def _receipt(self, store: FileStore, copy: _Copy, version_id: str | None, created: datetime) -> Receipt:
+    def _receipt(self, store: FileStore, copy: Copy, version_id: str | None, created: datetime) -> Receipt:
         original, digests = copy.original, copy.digests
         of_upload = self._receipts.get((self.source.address, original.version_id))
         if of_upload is not None and of_upload.sha256 != digests.sha256:

@@ -6,13 +6,14 @@ Not named after its function: a submodule called ``mirror`` would take the place
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from .._identifiers import assembly_key
@@ -23,12 +24,13 @@ from .._store.upload import visible_as_asked
 from .._store.withdrawn import keys_with_tombstones
 from .._visible import error_in_words, html_table, visible
 from .._waiting import each
-from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported
-from .history import AnotherHistory, HistoryCopy, Stopped
+from ..errors import AccessDenied, AssemblyNotFound, IdentifierCollision, InvalidIdentifier, NotSupported, StorageError
+from .history import AnotherHistory, Copy, HistoryCopy, Plan, Stopped
 
 _log = logging.getLogger(__name__)
-_SHARES = 8  # for each worker of a cluster, so that all end at about the same time
 _KEYS_AT_ONCE = 4  # each holds one file on disk, and what the backends hold of it in memory
+_LOOKS_AT_ONCE = 16  # each a request for the versions of one file
+_SHARES = 4  # at most, for each worker of a cluster, so that all end at about the same time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,7 @@ def mirror(
             such a file is reported and left alone.
         config: as in `open_store`, for stores given by name.
         client: a ``dask.distributed.Client`` whose workers copy the files, each with its own credentials and cache.
-            This process then copies what they could not, and writes the receipts.
+            This process then looks whether the copies are there, copies what they could not, and writes the receipts.
 
     Returns:
         what became of each file. One that fails does not stop the others.
@@ -167,14 +169,17 @@ def mirror(
     keys, missing = _wanted(origin, [identifiers] if isinstance(identifiers, str) else identifiers)
     work = _Work(origin, place, append)
     if identifiers is None:
-        keys |= work.withdrawn
+        keys |= work.plan.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     by_workers = {} if client is None else work.share(client, sorted(keys))
+    done = {key: file for key, file in by_workers.items() if file.outcome in ("copied", "there")}
+    files += done.values()
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
-        files += (_together(by_workers.get(file.key), file) for file in each(pool, work.copy, sorted(keys)))
+        rest = sorted(keys - done.keys())
+        files += (_together(by_workers.get(file.key), file) for file in each(pool, work.copy, rest))
     finally:  # on ctrl-C, what is on its way is taken back
-        work.stop.set()
+        work.plan.stop.set()
         pool.shutdown(cancel_futures=True)
     report = MirrorReport(
         source=origin.address, target=place.address, files=tuple(sorted(files, key=lambda file: file.key))
@@ -187,63 +192,53 @@ class _Work:
     """What the copying of one file needs to know of the whole."""
 
     def __init__(self, source: FileStore, target: FileStore, append: bool) -> None:
-        self.source, self.target, self.append = source, target, append
-        self.stop = threading.Event()
         with target.explained():
             visible_as_asked(target.parts, f"all of {source.address}")
-            self.versioned = target.host.keeps_versions()
-        self.withdrawn = set(keys_with_tombstones(source.host))
-        self._withdrawn_here = set(keys_with_tombstones(target.host))
+            versioned = target.host.keeps_versions()
+        withdrawn, withdrawn_here = (frozenset(keys_with_tombstones(store.host)) for store in (source, target))
+        self.plan = Plan(source, target, append, versioned, withdrawn, withdrawn_here)
         self._names = _Names(_listed(target) or [])
 
     def share(self, client: Any, keys: Sequence[str]) -> dict[str, Mirrored]:
         """Let the workers of a cluster copy files; return what became of each, without those of workers that failed."""
-        clear = [key for key in keys if self._names.is_free(key)]
-        count = min(len(clear), _SHARES * max(1, len(client.scheduler_info()["workers"])))
-        shares = [clear[first::count] for first in range(count)]
-        futures = client.map(functools.partial(_copied, self.source, self.target, self.append), shares, pure=False)
+        histories: dict[str, HistoryCopy] = {}
+        for key in filter(self._names.is_free, keys):
+            history = HistoryCopy(self.plan, key)
+            with contextlib.suppress(StorageError):  # it is reported where it is copied from here
+                history.read_receipts()
+                histories[key] = history
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        count = workers * min(_SHARES, -(-len(histories) // (workers * _KEYS_AT_ONCE)))
+        shares = [[*histories.values()][first::count] for first in range(count)]
+        futures = client.map(_copied, shares, pure=False)
         try:
-            done = client.gather(futures, errors="skip")
+            done = list(itertools.chain.from_iterable(client.gather(futures, errors="skip")))
         except BaseException:
             client.cancel(futures)
             raise
-        return {file.key: file for file in itertools.chain.from_iterable(done)}
+        with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="mirror") as pool:
+            return {file.key: file for file in each(pool, lambda one: self._seen(histories[one[0].key], *one), done)}
 
     def copy(self, key: str) -> Mirrored:
         """Copy one file and tell what became of it."""
-        history = HistoryCopy(
-            self.source,
-            self.target,
-            key,
-            append=self.append,
-            versioned=self.versioned,
-            stop=self.stop,
-            withdrawn=key in self.withdrawn,
-            withdrawn_here=key in self._withdrawn_here,
-        )
-        try:
-            self._names.claim(key, self.target.address)
-            history.run()
-        except AnotherHistory as error:
-            return Mirrored(key=key, outcome="left alone", reason=f"{self.target.address} has another history: {error}")
-        except Stopped:
-            raise
-        except Exception as error:  # a backend's mistake, too, is one file's trouble
-            _log.debug("%s could not be mirrored", key, exc_info=error)
-            return dataclasses.replace(
-                _failed(key, error),
-                versions_copied=history.copied,
-                versions_there=history.there,
-                bytes_sent=history.sent,
-            )
-        return Mirrored(
-            key=key,
-            outcome="copied" if history.copied else "there",
-            versions_copied=history.copied,
-            versions_there=history.there,
-            bytes_sent=history.sent,
-            reason=history.note,
-        )
+        history = HistoryCopy(self.plan, key)
+        claim = functools.partial(self._names.claim, key, self.plan.target.address)
+        return _outcome(history, claim, history.read_receipts, history.copy, history.write_receipts)
+
+    def _seen(self, history: HistoryCopy, file: Mirrored, copies: list[Copy]) -> Mirrored:
+        """Look for what a worker copied, and write its receipts; what is not there, is to be copied from here."""
+
+        def look() -> None:
+            with self.plan.target.explained():
+                seen = {version.version_id for version in self.plan.target.host.versions(history.key)}
+            if not all(copy.version_id in seen for copy in copies):
+                raise AssemblyNotFound(f"{self.plan.target.address} is another place for a worker than it is here")
+
+        if file.outcome not in ("copied", "there"):
+            return file
+        history.copies = copies
+        then = _outcome(history, look, history.write_receipts)
+        return file if then.outcome != "failed" else then
 
 
 class _Names:
@@ -270,9 +265,31 @@ class _Names:
             raise IdentifierCollision(f"{key} differs from {other}, which is in {address}, in case only")
 
 
-def _copied(source: FileStore, target: FileStore, append: bool, keys: Sequence[str]) -> tuple[Mirrored, ...]:
-    """Copy files in a worker of a cluster."""
-    return mirror(source, target, keys, append=append).files
+def _copied(histories: Sequence[HistoryCopy]) -> list[tuple[Mirrored, list[Copy]]]:
+    """Copy files in a worker of a cluster; return what became of each, and its copies."""
+    with concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror") as pool:
+        done = each(pool, lambda history: _outcome(history, history.copy), histories)
+        return [(file, history.copies) for file, history in zip(done, histories, strict=True)]
+
+
+def _outcome(history: HistoryCopy, *steps: Callable[[], None]) -> Mirrored:
+    """Take steps of the copying of one file, and tell what became of it."""
+    try:
+        for step in steps:
+            step()
+    except AnotherHistory as error:
+        address = history.target.address
+        return Mirrored(key=history.key, outcome="left alone", reason=f"{address} has another history: {error}")
+    except Stopped:
+        raise
+    except Exception as error:  # a backend's mistake, too, is one file's trouble
+        _log.debug("%s could not be mirrored", history.key, exc_info=error)
+        told = _failed(history.key, error)
+    else:
+        told = Mirrored(key=history.key, outcome="copied" if history.copied else "there", reason=history.note)
+    return dataclasses.replace(
+        told, versions_copied=history.copied, versions_there=history.there, bytes_sent=history.sent
+    )
 
 
 def _together(first: Mirrored | None, then: Mirrored) -> Mirrored:
