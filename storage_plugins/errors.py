@@ -34,7 +34,7 @@ class StorageError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = visible(message)  # it goes to logs as well
         self.hint = hint
 
     def __str__(self) -> str:

@@ -136,3 +136,36 @@ def test_what_was_withdrawn_here_is_not_copied_by_workers_that_do_not_know_it(tm
         assert not list(home.rglob("receipts"))
     storage_plugins.mirror(lab, ours, client=distributed.default_client())
     assert wrong.sha256 not in [version.sha256 for version in ours.versions("X")]
+
+
+def test_the_report_is_the_same_for_a_bucket_that_keeps_no_versions(tmp_path, workers, s3_client, endpoint):
+    s3_client.create_bucket(Bucket="plain")
+    stores = {
+        "lab": {"backend": "local", "root": str(tmp_path / "lab")},
+        **{name: {"backend": "s3", "bucket": f"plain/{name}", "endpoint_url": endpoint} for name in ("one", "two")},
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, one, two = (storage_plugins.open_store(name, config=config) for name in stores)
+    lab.upload_many({f"Lab2026.n{number}": make_assembly(number) for number in range(3)}).check()
+    reports = (
+        storage_plugins.mirror(lab, one),
+        storage_plugins.mirror(lab, two, client=distributed.default_client()),
+    )
+    assert reports[0].complete
+    assert reports[0].files == reports[1].files
+
+
+def test_a_tombstone_is_carried_although_a_worker_put_it_elsewhere(tmp_path, workers):
+    stores = {
+        "lab": {"backend": "local", "root": str(tmp_path / "lab")},
+        "ours": {"backend": "fsspec", "url": "memory://tombs"},
+    }
+    config = tmp_path / "storage.yaml"
+    config.write_text(yaml.safe_dump({"stores": stores}))
+    lab, ours = (storage_plugins.open_store(name, config=config) for name in stores)
+    receipt = lab.upload(make_assembly(), "X")
+    lab.withdraw("X", version_id=receipt.version_id, reason="wrong", confirm="X")
+    assert storage_plugins.mirror(lab, ours, client=distributed.default_client()).complete
+    with pytest.raises(storage_plugins.AssemblyWithdrawn):
+        ours.load("X", sha1=receipt.sha1)

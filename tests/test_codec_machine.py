@@ -287,3 +287,18 @@ time.sleep(0.5)
 def test_a_process_ends_while_its_daemon_threads_read(tmp_path):
     for _ in range(5):
         assert run(AT_THE_END, tmp_path) == ""
+
+
+AFTER_THE_MAIN_THREAD = """
+import threading
+large = xr.DataArray(np.arange(600_000.0), dims="neuroid")
+codec.encode(large, folder / "ours.nc", identifier="X")
+def work():
+    threading.main_thread().join()
+    print(codec.decode(folder / "ours.nc").identical(large))
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_thread_reads_after_the_main_thread_has_ended(tmp_path):
+    assert run(AFTER_THE_MAIN_THREAD, tmp_path) == "True\n"

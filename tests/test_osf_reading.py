@@ -340,7 +340,9 @@ def test_a_list_of_versions_that_is_none_is_not_taken_for_an_empty_one(open_osf,
 # secrets
 
 
-@pytest.mark.parametrize("url", ["http://files.example", "http://10.0.0.1:8080", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url", ["http://files.example", "http://10.0.0.1:8080", "ftp://127.0.0.1", "https://[x", "https://[]"]
+)
 def test_a_files_host_without_https_gets_nothing(open_osf, osf, project, url):
     row = {
         "attributes": {"provider": "osfstorage", "name": "f", "kind": "file", "path": f"/{'a' * 24}"},

@@ -237,6 +237,13 @@ def test_only_the_sources_given_are_imported_from(tmp_path):
     assert ([pin.identifier for pin in pins], len(unread)) == (["X", "Other"], 1)
 
 
+def test_a_package_may_import_its_own_sources_by_name_again_and_again(tmp_path):
+    uses = "load_from_s3(other.NAME, sha1='" + A + "')\n" + "other\n" * 3000
+    (tmp_path / "__init__.py").write_text("from . import other\n" + uses)
+    (tmp_path / "other.py").write_text("NAME = 'X'\n")
+    assert [pin.identifier for pin in find_pins([tmp_path])[0]] == ["X"]
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [

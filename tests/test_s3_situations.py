@@ -33,7 +33,7 @@ ANSWERS = {
     "credentials expired": ((400, "ExpiredToken"), AccessDenied, "sign in again"),
     "unknown access key": ((403, "InvalidAccessKeyId"), AccessDenied, "check the profile, or AWS_ACCESS_KEY_ID"),
     "wrong secret": ((403, "SignatureDoesNotMatch"), AccessDenied, "secret key does not match"),
-    "clock wrong": ((403, "RequestTimeTooSkewed"), AccessDenied, "clock is off"),
+    "clock wrong": ((403, "RequestTimeTooSkewed"), StoreUnavailable, "clock is off"),
     "may not": ((403, "AccessDenied"), AccessDenied, "Ask data@lab.example for access"),
     "account closed": ((403, "AllAccessDisabled"), AccessDenied, "Ask data@lab.example"),
     "archived": ((403, "InvalidObjectState"), AccessDenied, "aws s3api restore-object"),

@@ -11,6 +11,7 @@ from conftest import make_assembly
 from osf_server import TRICKLES
 from proxy import Answer
 
+import storage_plugins
 from storage_plugins import (
     AccessDenied,
     AlreadyExists,
@@ -115,7 +116,7 @@ def unused_port():
         (403, "AccessDenied", AccessDenied),
         (400, "ExpiredToken", AccessDenied),
         (403, "SignatureDoesNotMatch", AccessDenied),
-        (403, "RequestTimeTooSkewed", AccessDenied),
+        (403, "RequestTimeTooSkewed", StoreUnavailable),
         (503, "SlowDown", RateLimited),
         (500, "InternalError", StoreUnavailable),
         (404, "NoSuchBucket", ConfigError),
@@ -358,6 +359,33 @@ def test_an_older_version_with_the_same_bytes_is_no_proof_that_an_upload_arrived
         old[1].version_id,
         old[0].version_id,
     ]
+
+
+def test_a_mirror_does_not_take_a_version_that_it_sent_before_for_one_that_was_lost(
+    open_lab, endpoint, bucket, tmp_path
+):
+    lab, proxy = open_lab(), FaultyProxy(endpoint)
+    for byte in (b"a", b"b", b"a"):
+        (tmp_path / "f.bin").write_bytes(byte * 1000)
+        lab.upload_file(tmp_path / "f.bin")
+    sent = []
+
+    def wrong(request):
+        if request.method == "PUT" and request.path.endswith("/f.bin"):
+            sent.append(request.path)
+            if len(sent) == 3:
+                return Wrong(instead=Answer(200, {}, b""))
+        return None
+
+    proxy.ask = wrong
+    try:
+        report = storage_plugins.mirror(lab, open_lab(endpoint_url=proxy.url, bucket=f"{bucket}/ours"))
+    finally:
+        proxy.close()
+    assert not report.complete
+    again = storage_plugins.mirror(lab, open_lab(bucket=f"{bucket}/ours"))
+    assert again.complete
+    assert [(file.versions_copied, file.versions_there) for file in again.files] == [(1, 2)]
 
 
 def test_a_connection_on_which_the_answer_to_a_head_goes_on_is_not_used_again(open_lab, endpoint, tmp_path):

@@ -190,7 +190,10 @@ class Connection:
 
     def _is_safe(self, url: str) -> bool:
         """Whether requests to a URL cannot be read on the way: https, or all of this service is on this computer."""
-        parts, ours = urlsplit(url), urlsplit(self.settings.api_url)
+        try:
+            parts, ours = urlsplit(url), urlsplit(self.settings.api_url)
+        except ValueError:  # no URL at all
+            return False
         local = parts.hostname in LOOPBACK and ours.hostname in LOOPBACK
         return parts.scheme == "https" or (local and parts.scheme == ours.scheme == "http")
 

@@ -11,7 +11,7 @@ from storage_plugins import AccessDenied, AssemblyNotFound, NotSupported, Storag
 from . import answers
 from .answers import Entry, Page
 from .connection import Connection, Reply
-from .errors import Refusal, clock_error, had_no_effect, is_clock, not_s3, translated
+from .errors import Refusal, clock_error, had_no_effect, not_s3, translated
 from .settings import S3Settings
 
 _ATTEMPTS = 3  # of a write that had no effect
@@ -105,9 +105,7 @@ class Bucket:
                     reply, "VersioningConfiguration", self.address, other="GetBucketVersioningResponse"
                 )
                 answer = any(each.tag.endswith("Status") and each.text == "Enabled" for each in root)
-            except (AccessDenied, AssemblyNotFound, NotSupported) as error:
-                if is_clock(error):
-                    return False  # says nothing of the bucket: ask again at the next need
+            except (AccessDenied, AssemblyNotFound, NotSupported):
                 answer = False  # not allowed to ask, or a server without versions
             self._versioned = (time.monotonic() + _BELIEVED, answer)
         return answer

@@ -190,7 +190,7 @@ def refused(refusal: Refusal, what: str, address: str) -> StorageError:
     ahead = clock_error(refusal.headers) if status in (400, 401, 403) else None
     if code == "RequestTimeTooSkewed" or (ahead is not None and code in (*_NOT_ALLOWED, *_BAD_CREDENTIALS)):
         by = f" by {abs(ahead) // timedelta(minutes=1)} minutes" if ahead else ""
-        return AccessDenied(
+        return StoreUnavailable(  # AccessDenied would say something of the file; callers do without what is refused
             f"{address} refused the request because this computer's clock is off{by} ({reason})",
             hint="Set this computer's clock, then try again.",
         )

@@ -252,10 +252,12 @@ class S3Files(FileOperations):
         """
         try:
             return ask(False)
-        except AccessDenied as error:
-            if self._settings.anonymous == "always":
+        except StorageError as error:
+            refused = isinstance(error, AccessDenied)
+            if refused and self._settings.anonymous == "always":
                 error.message += "; it was asked for without credentials (anonymous: always)"
-            if not self._bucket.may_try_anonymously() or (is_clock(error) and not although_clock):
+            may = refused or (although_clock and is_clock(error))
+            if not may or not self._bucket.may_try_anonymously():
                 raise
             with contextlib.suppress(AccessDenied, AssemblyNotFound):  # the first answer says more
                 return ask(True)

@@ -14,6 +14,7 @@ import botocore.awsrequest
 import botocore.httpsession
 
 _BEGUN = 5.0  # seconds that the headers of an answer may take once they have begun, and its body as well
+_INTERIM = 10  # answers 100 before the one that counts
 _SLOWEST = 4 << 10  # bytes a second that a longer body must have
 _PIECE = 64 << 10  # bytes
 _LARGEST_ANSWER = 16 << 20  # bytes; a page of 1,000 entries has at most 1.5 MB
@@ -43,8 +44,15 @@ class _Head(io.RawIOBase):
     """
 
     def __init__(self, raw: Any) -> None:
-        self._raw, self._begun = raw, False
-        self._end: float | None = None  # None: not begun, or only with "100 Continue"
+        self._raw, self._begun, self._left = raw, False, _INTERIM
+        self._end: float | None = None  # None: nothing of the next status line is here
+
+    def next(self) -> None:
+        """Wait for a status line: the first, or the one after "100 Continue", when the server is still at work."""
+        self._left -= 1
+        if self._left < 0:
+            raise http.client.HTTPException("the server goes on to answer 100")
+        self._end = None
 
     def ended(self) -> None:
         """Let the body take its time."""
@@ -59,12 +67,10 @@ class _Head(io.RawIOBase):
             raise TimeoutError("the headers of the answer do not end")
         count: int | None = self._raw.readinto(buffer)
         if count and self._end is None:
-            start = bytes(buffer[: min(count, 10)])
-            if not self._begun and not start.startswith(b"HTTP/1."[: len(start)]):
+            start = bytes(buffer[: min(count, 7)])
+            if not self._begun and not b"HTTP/1.".startswith(start):
                 raise http.client.BadStatusLine("what came is no answer")
-            self._begun = True
-            if not start.endswith(b" 1"):  # after "100 Continue" the server is still at work
-                self._end = time.monotonic() + _BEGUN
+            self._begun, self._end = True, time.monotonic() + _BEGUN
         return count
 
     def close(self) -> None:
@@ -73,11 +79,19 @@ class _Head(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
+    _head: _Head | None = None  # None: of the answer to a CONNECT
+
     def begin(self) -> None:
-        head = _Head(self.fp.detach())
-        self.fp = io.BufferedReader(head)
+        self._head = _Head(self.fp.detach())
+        self.fp = io.BufferedReader(self._head)
         super().begin()
-        head.ended()
+        self._head.ended()
+
+    def _read_status(self) -> tuple[str, int, str]:  # the only place to see where the next answer begins
+        if self._head is not None:
+            self._head.next()
+        status: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+        return status
 
 
 class _Connection(botocore.awsrequest.AWSHTTPConnection):  # type: ignore[misc]

@@ -385,7 +385,7 @@ class Host(Calls):
         """Store ``source`` as a new version of ``key``, and return its version id.
 
         Where the answer to the write was lost, or proves nothing, what is there is compared with
-        ``source``. ``seen`` is the newest version from before.
+        ``source``. ``seen`` is the newest version from before, which has other bytes.
         """
         return self._stored(
             "put", key, source, seen, lambda file: self.files.put(key, file, metadata=metadata, if_absent=if_absent)
@@ -433,10 +433,10 @@ class Host(Calls):
             return None
         named = seen is not None and seen.version_id not in (None, "null")  # else it may be other bytes by now
         for version in versions:
-            if seen is not None and (version.version_id == seen.version_id if named else version.etag == seen.etag):
-                return None
             if (version.sha256, version.size) == (source.sha256, source.size):
                 return version
+            if seen is not None and (version.version_id == seen.version_id if named else version.etag == seen.etag):
+                return None
         return None
 
     def discard(self, key: str) -> None:

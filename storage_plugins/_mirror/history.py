@@ -128,6 +128,7 @@ class HistoryCopy:
     def _copied(self, originals: Sequence[Version], held: list[_Held]) -> tuple[list[Copy], int]:
         """Copy what is not ``held``; return all copies, and how many of the target's versions they account for."""
         copies: list[Copy] = []
+        newest = held[-1].version if held else None  # in the target
         position = 0  # so many of the target's versions are accounted for
         for original in originals:
             with contextlib.ExitStack() as stack:
@@ -146,7 +147,8 @@ class HistoryCopy:
                     continue
                 position = len(held)
                 file = file or stack.enter_context(self._fetched(self.source, original, digests))
-                copies.append(Copy(original, digests, self._send(original, file, held)))
+                newest = self._send(original, file, newest)
+                copies.append(Copy(original, digests, newest.version_id))
         return copies, position
 
     def _withdrawn_from_target(self) -> list[Withdrawal]:
@@ -284,8 +286,8 @@ class HistoryCopy:
 
     # writing
 
-    def _send(self, original: Version, file: Source, held: Sequence[_Held]) -> str | None:
-        """Put one version into the target, with the source's record, and return its id there."""
+    def _send(self, original: Version, file: Source, newest: Version | None) -> Version:
+        """Put one version into the target after its ``newest``, with the source's record; return what it is there."""
         identifier, prefix = self._name(original)
         report, done = self._reporting(self.target, file.size), 0
 
@@ -296,18 +298,18 @@ class HistoryCopy:
 
         metadata = record(identifier, prefix, file.digests, original.content_digest)
         with self.target.explained():
-            if held and identifier is not None:
-                refuse_other_name(self.target.parts, held[-1].version, self.key, identifier, prefix)
+            if newest and identifier is not None:
+                refuse_other_name(self.target.parts, newest, self.key, identifier, prefix)
             version_id = self.target.host.put(
                 self.key,
                 Source(file.path, file.digests, progress),
                 metadata=metadata,
                 if_absent=not self._plan.versioned,
-                seen=held[-1].version if held else None,
+                seen=newest,
             )
         self.copied += 1
         self.sent += file.size
-        return version_id
+        return dataclasses.replace(original, version_id=version_id, etag=None)
 
     def _name(self, version: Version) -> tuple[str | None, str | None]:
         """Return identifier and prefix as recorded; without a record, only where the key says them plainly."""

@@ -172,7 +172,11 @@ def mirror(
         keys |= work.plan.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     by_workers = {} if client is None else work.share(client, sorted(keys))
-    done = {key: file for key, file in by_workers.items() if file.outcome in ("copied", "there")}
+    done = {  # a tombstone is looked for, and carried, from here
+        key: file
+        for key, file in by_workers.items()
+        if file.outcome in ("copied", "there") and key not in work.plan.withdrawn
+    }
     files += done.values()
     pool = concurrent.futures.ThreadPoolExecutor(_KEYS_AT_ONCE, thread_name_prefix="mirror")
     try:
@@ -230,15 +234,16 @@ class _Work:
 
         def look() -> None:
             with self.plan.target.explained():
-                seen = {version.version_id for version in self.plan.target.host.versions(history.key)}
-            if not all(copy.version_id in seen for copy in copies):
+                seen = {one.version_id or "null": one.sha256 for one in self.plan.target.host.versions(history.key)}
+            if not all(seen.get(copy.version_id or "null", "") in (None, copy.digests.sha256) for copy in copies):
+                history.copied = history.there = history.sent = 0
                 raise AssemblyNotFound(f"{self.plan.target.address} is another place for a worker than it is here")
 
         if file.outcome not in ("copied", "there"):
             return file
-        history.copies = copies
-        then = _outcome(history, look, history.write_receipts)
-        return file if then.outcome != "failed" else then
+        history.copies, history.note = copies, file.reason
+        history.copied, history.there, history.sent = file.versions_copied, file.versions_there, file.bytes_sent
+        return _outcome(history, look, history.write_receipts)
 
 
 class _Names:

@@ -65,6 +65,7 @@ class Reader:
         self._paths: dict[str, Path] = {}  # of the sources given, by their real paths
         self._modules: dict[str, _Names] = {}
         self._steps = Counter[Path]()
+        self._importing: set[tuple[ast.ImportFrom, str]] = set()
         self._agenda: list[tuple[_Function, dict[str, Any]]] = []
         self._calls: list[tuple[Call, object]] = []
         self._followed = set[object]()  # functions whose calls were found
@@ -284,15 +285,30 @@ class Reader:
 
     def _imported(self, path: Path, node: ast.ImportFrom, name: str) -> Any:
         """Return what a name means that is imported, perhaps from a source in the same tree of folders."""
+        if (node, name) in self._importing:
+            return Unknown(f"{name} is imported in a circle")
+        self._importing.add((node, name))
+        try:
+            return self._found_in_sources(path, node, name)
+        finally:
+            self._importing.remove((node, name))
+
+    def _found_in_sources(self, path: Path, node: ast.ImportFrom, name: str) -> Any:
         parts, parents = node.module.split(".") if node.module else [], path.absolute().parents
         roots = (parent.parent for parent in parents if parts and parent.name == parts[0])
         folder = parents[min(node.level, len(parents)) - 1] if node.level else next(roots, path)
+        unknown: Unknown | None = None
         for target, member in ((folder.joinpath(*parts), name), (folder.joinpath(*parts, name), "")):
             for source in (target / "__init__.py", target.with_suffix(".py")):
                 found = self._module(source) if self._may_read(source, folder) else _Names()
-                if member in found or (found and not member):
-                    return self._named(member, found) if member else found
-        return _Wanted(name) if name in self._wanted else Unknown(f"{name} is imported from elsewhere")
+                if found and not member:
+                    return found
+                if member in found:
+                    value = self._named(member, found)
+                    if not isinstance(value, Unknown):
+                        return value
+                    unknown = unknown or value  # perhaps it is a source of its own, which the package imports
+        return unknown or (_Wanted(name) if name in self._wanted else Unknown(f"{name} is imported from elsewhere"))
 
     def _may_read(self, source: Path, folder: Path) -> bool:
         """Whether a source is there, and is not reached by a link below the folder above ``folder``."""

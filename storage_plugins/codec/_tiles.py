@@ -195,6 +195,18 @@ def factorized(values: Array) -> tuple[Array, Array]:
     return np.repeat(codes, np.diff(starts, append=len(values))), uniques
 
 
+def _submitted(
+    pool: concurrent.futures.Executor, work: Callable[[Item], Result], item: Item
+) -> concurrent.futures.Future[Result]:
+    """Submit; or work in this thread, where the main thread has ended and Python starts no more of them."""
+    try:
+        return pool.submit(work, item)
+    except RuntimeError:
+        done = concurrent.futures.Future[Result]()
+        done.set_result(work(item))
+        return done
+
+
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield ``work(item)`` of each item in order; a few are worked on ahead, so memory stays flat."""
     items = iter(items)
@@ -206,7 +218,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
         ahead: deque[concurrent.futures.Future[Result]] = deque()
         try:
             for item in itertools.chain(first, items):
-                ahead.append(pool.submit(work, item))
+                ahead.append(_submitted(pool, work, item))
                 if len(ahead) > 2 * THREADS:
                     yield ahead.popleft().result()
             while ahead:
