@@ -385,7 +385,7 @@ class Host(Calls):
         """Store ``source`` as a new version of ``key``, and return its version id.
 
         Where the answer to the write was lost, or proves nothing, what is there is compared with
-        ``source``. ``seen`` is the newest version from before, which has other bytes.
+        ``source``. ``seen`` is the newest version from before.
         """
         return self._stored(
             "put", key, source, seen, lambda file: self.files.put(key, file, metadata=metadata, if_absent=if_absent)
@@ -432,10 +432,13 @@ class Host(Calls):
             _log.info("Whether %s was stored in %s cannot be seen (%s)", key, self.address, error.message)
             return None
         named = seen is not None and seen.version_id not in (None, "null")  # else it may be other bytes by now
+        known = seen.sha256 if seen else None
         for version in versions:
-            if (version.sha256, version.size) == (source.sha256, source.size):
+            old = seen is not None and (version.version_id == seen.version_id if named else version.etag == seen.etag)
+            anew = old and known not in (None, version.sha256)  # that one was deleted, and ids are numbers
+            if (anew or not old) and (version.sha256, version.size) == (source.sha256, source.size):
                 return version
-            if seen is not None and (version.version_id == seen.version_id if named else version.etag == seen.etag):
+            if old:
                 return None
         return None
 

@@ -309,7 +309,7 @@ class HistoryCopy:
             )
         self.copied += 1
         self.sent += file.size
-        return dataclasses.replace(original, version_id=version_id, etag=None)
+        return dataclasses.replace(original, version_id=version_id, etag=None, sha256=file.sha256, size=file.size)
 
     def _name(self, version: Version) -> tuple[str | None, str | None]:
         """Return identifier and prefix as recorded; without a record, only where the key says them plainly."""
