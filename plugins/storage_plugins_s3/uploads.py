@@ -251,6 +251,7 @@ def _proven(bucket: Bucket, what: str, key: str, source: Source, reply: Reply, e
         return Version(version_id=version_id, etag=etag, size=source.size)
     found = _stored(bucket, what, key, source, expected, version_id)  # Ceph names no ETag for an upload in parts
     if found is None:
+        bucket.forget_versioning()  # perhaps it was suspended, and the version has no id
         raise not_s3(bucket.address, f"its answer does not prove that it stored {what}")
     return found
 
