@@ -261,8 +261,8 @@ def _stored(
 ) -> Version | None:
     """Return the version that has the bytes of ``source``: the one named, else the newest.
 
-    By its ETag, or by the record stored with it: the ETag of an encrypted object is no hash of its bytes. Whether
-    another one, which is no longer the newest, is of this upload, the caller knows: it saw what was there before.
+    It is recognized by its ETag, or by the record stored with it: the ETag of an encrypted object is not a hash of its
+    bytes. An older version may have the same bytes, so only the core, which knows what was there before, looks further.
     """
     with contextlib.suppress(StorageError):
         found = bucket.head(what, key, version_id)

@@ -47,7 +47,7 @@ class Copy(NamedTuple):
 
 @dataclasses.dataclass
 class Plan:
-    """What holds for every file of a mirror. Pickled, it goes to another process, which cannot be stopped from here.
+    """The settings of a mirror that are the same for every file. A pickled copy has a ``stop`` of its own.
 
     Attributes:
         source, target: the stores.

@@ -172,7 +172,7 @@ def mirror(
         keys |= work.plan.withdrawn
     files = [_failed(name, AssemblyNotFound(f"There is no {name} in {origin.address}")) for name in missing]
     by_workers = {} if client is None else work.share(client, sorted(keys))
-    done = {  # a tombstone is looked for, and carried, from here
+    done = {  # files with tombstones are looked at again below: this process must see the tombstone too
         key: file
         for key, file in by_workers.items()
         if file.outcome in ("copied", "there") and key not in work.plan.withdrawn
@@ -208,7 +208,7 @@ class _Work:
         histories: dict[str, HistoryCopy] = {}
         for key in filter(self._names.is_free, keys):
             history = HistoryCopy(self.plan, key)
-            with contextlib.suppress(StorageError):  # it is reported where it is copied from here
+            with contextlib.suppress(StorageError):  # the copy from this process below reports the error
                 history.read_receipts()
                 histories[key] = history
         workers = max(1, len(client.scheduler_info()["workers"]))
@@ -224,13 +224,13 @@ class _Work:
             return {file.key: file for file in each(pool, lambda one: self._seen(histories[one[0].key], *one), done)}
 
     def copy(self, key: str) -> Mirrored:
-        """Copy one file and tell what became of it."""
+        """Copy one file, and return its outcome."""
         history = HistoryCopy(self.plan, key)
         claim = functools.partial(self._names.claim, key, self.plan.target.address)
         return _outcome(history, claim, history.read_receipts, history.copy, history.write_receipts)
 
     def _seen(self, history: HistoryCopy, file: Mirrored, copies: list[Copy]) -> Mirrored:
-        """Look for what a worker copied, and write its receipts; what is not there, is to be copied from here."""
+        """Check that a worker's copies are visible here, and write their receipts; the result is "failed" if not."""
 
         def look() -> None:
             with self.plan.target.explained():
@@ -278,7 +278,7 @@ def _copied(histories: Sequence[HistoryCopy]) -> list[tuple[Mirrored, list[Copy]
 
 
 def _outcome(history: HistoryCopy, *steps: Callable[[], None]) -> Mirrored:
-    """Take steps of the copying of one file, and tell what became of it."""
+    """Run steps of the copying of one file, and return its outcome."""
     try:
         for step in steps:
             step()
@@ -289,11 +289,11 @@ def _outcome(history: HistoryCopy, *steps: Callable[[], None]) -> Mirrored:
         raise
     except Exception as error:  # a backend's mistake, too, is one file's trouble
         _log.debug("%s could not be mirrored", history.key, exc_info=error)
-        told = _failed(history.key, error)
+        result = _failed(history.key, error)
     else:
-        told = Mirrored(key=history.key, outcome="copied" if history.copied else "there", reason=history.note)
+        result = Mirrored(key=history.key, outcome="copied" if history.copied else "there", reason=history.note)
     return dataclasses.replace(
-        told, versions_copied=history.copied, versions_there=history.there, bytes_sent=history.sent
+        result, versions_copied=history.copied, versions_there=history.there, bytes_sent=history.sent
     )
 
 
