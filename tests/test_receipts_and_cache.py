@@ -3,10 +3,12 @@
 import concurrent.futures
 import dataclasses
 import errno
+import json
 import logging
 import multiprocessing
 import os
 import stat
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,6 +135,44 @@ def test_a_warm_load_does_not_hash_again(uploaded, tmp_path):
     (note,) = (tmp_path / "cache" / "verified").iterdir()
     note.write_text(note.read_text().replace(made.sha1, "0" * 40))
     assert store.cache.verify(path).digests.sha1 == "0" * 40  # as the note says
+
+
+boots_have_names = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file is synchronised with the disk")
+
+
+def after_a_restart(note: Path, path: Path) -> None:
+    """Let a note be of an earlier boot, and of the file as it is now."""
+    status = path.stat()
+    state = [status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino, status.st_ctime_ns]
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"boot": "an earlier one", "state": state}))
+
+
+@boots_have_names
+def test_a_download_whose_bytes_a_power_failure_took_is_not_believed_although_its_note_is_left(uploaded, tmp_path):
+    store, files, made = uploaded
+    path = store.fetch(made)
+    (note,) = (tmp_path / "cache" / "verified").iterdir()
+    size = path.stat().st_size
+    path.chmod(0o600)
+    path.write_bytes(bytes(size))
+    after_a_restart(note, path)
+    xr.testing.assert_identical(store.load(made), make_assembly())
+    assert len(files.reads) == 2
+
+
+@boots_have_names
+def test_a_download_is_hashed_once_more_after_a_restart_and_then_never_again(uploaded, memory_store, tmp_path):
+    _, files, made = uploaded
+    store = memory_store(files, receipts=False)
+    store.load("X", sha1=made.sha1)  # notes the digest of the content
+    path = store.fetch(made)
+    (note,) = (tmp_path / "cache" / "verified").iterdir()
+    after_a_restart(note, path)
+    assert store.cache.verify(path).content_digest == made.content_digest
+    assert "boot" not in json.loads(note.read_text())
+    note.write_text(note.read_text().replace(made.sha1, "0" * 40))
+    assert store.cache.verify(path).digests.sha1 == "0" * 40  # as the note says
+    assert len(files.reads) == 1
 
 
 def test_a_file_replaced_with_the_same_size_and_time_is_seen_by_its_inode(uploaded, tmp_path):

@@ -6,6 +6,10 @@ others can write holds a folder for each user: ``shared-<uid>`` for what others 
 A note says that a file was verified, with its size, times and inode, so that it need not be hashed again. Notes are
 written and believed only where this user alone can write, about files that this user alone can change. All other
 files are hashed each time they are used.
+
+A download does not wait until its bytes are on the disk. A power failure may lose them and keep the note. So a note
+names the boot of the computer during which the file was hashed, and after a restart the file is hashed once more:
+what is whole then is on the disk.
 """
 
 from __future__ import annotations
@@ -98,12 +102,14 @@ class Cache:
         with open_regular(path, follow=ours) as file:
             status = os.fstat(file.fileno())
             lasting = ours and only_ours(status)
-            noted = self._noted(path, status) if lasting else None
-            if noted is not None:
+            noted, boot = self._noted(path, status) if lasting else (None, "")
+            if noted is not None and boot in ("", _boot()):
                 return noted
             digests = _digests(file)
             if lasting and _state(os.fstat(file.fileno())) == _state(status):
-                return self._remember(path, status, digests)
+                if noted is not None and noted.digests == digests:  # it survived a restart
+                    return self._remember(path, status, digests, "", noted.content_digest)
+                return self._remember(path, status, digests, _boot())
         return Cached(path, digests)
 
     @contextlib.contextmanager
@@ -143,13 +149,14 @@ class Cache:
             target = self._place(folder, digests.sha256) / name
             mode = 0o600 if private else _default_mode(folder)
             set_mode(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if not _boot():
+                os.fsync(file.fileno())
             file.close()  # before the rename, which Windows refuses for an open file
             _make_folder(target.parent, 0o755)
             path.replace(target)  # the name may be lost in a power failure: then the file is downloaded again
             status = target.lstat()
             self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode(), mode)
-        return self._remember(target, status, digests)
+        return self._remember(target, status, digests, _boot())
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -225,31 +232,38 @@ class Cache:
 
     # notes
 
-    def _noted(self, path: Path, status: os.stat_result) -> Cached | None:
-        """Return what the note on a file says, None if there is none that can be believed."""
+    def _noted(self, path: Path, status: os.stat_result) -> tuple[Cached | None, str]:
+        """Return what the note on a file says, and its boot. None: there is no note that can be believed."""
         note = self._note(path)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             if not (_is_ours(note.parent) and _is_ours(note.parent.parent)):
-                return None
+                return None, ""
             known = json.loads(read_small(note))
             if known["path"] == os.fspath(path) and known["state"] == _state(status):
                 digests = Digests(known["sha1"], known["sha256"], status.st_size)
-                return self._cached(path, status, digests, known.get("content_digest"))
-        return None
+                boot = known.get("boot", "")
+                return self._cached(path, status, digests, boot, known.get("content_digest")), boot
+        return None, ""
 
     def _remember(
-        self, path: Path, status: os.stat_result, digests: Digests, content_digest: str | None = None
+        self, path: Path, status: os.stat_result, digests: Digests, boot: str, content_digest: str | None = None
     ) -> Cached:
-        """Write a note, so that the next use need not read the whole file; failing to is harmless."""
+        """Write a note, so that the next use need not read the whole file; failing to is harmless.
+
+        ``boot``: during which boot alone it is to be believed; empty: as long as the file is not changed.
+        """
         entry = {"path": os.fspath(path), "state": _state(status), "sha1": digests.sha1, "sha256": digests.sha256}
+        entry |= {"boot": boot} if boot else {}
         if content_digest is not None:
             entry["content_digest"] = content_digest
         with contextlib.suppress(OSError):
             self._write_note(self._made(private=True), self._note(path), json.dumps(entry).encode())
-        return self._cached(path, status, digests, content_digest)
+        return self._cached(path, status, digests, boot, content_digest)
 
-    def _cached(self, path: Path, status: os.stat_result, digests: Digests, content_digest: str | None) -> Cached:
-        note = functools.partial(self._remember, path, status, digests)
+    def _cached(
+        self, path: Path, status: os.stat_result, digests: Digests, boot: str, content_digest: str | None
+    ) -> Cached:
+        note = functools.partial(self._remember, path, status, digests, boot)
         return Cached(path, digests, content_digest, note)
 
     def _note(self, path: Path) -> Path:
@@ -332,6 +346,14 @@ def _is_ours(folder: Path) -> bool:
         return only_ours(folder.stat())
     except OSError:
         return False
+
+
+@functools.cache
+def _boot() -> str:
+    """Return the id of this boot of the computer, as Linux has one (random(4)); elsewhere an empty text."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_small(Path("/proc/sys/kernel/random/boot_id")).decode("ascii").strip()
+    return ""
 
 
 def _state(status: os.stat_result) -> list[int]:
