@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LENGTHS = {"sha1": 40, "sha256": 64}  # hexadecimal digits
 _LARGE = 768 << 10  # bytes; less is hashed before a thread has started
 _MOST_PENDING = 4  # blocks that wait for a hash
+_LANES = 2  # threads for MD5s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Digesting:
 
     def __init__(self, *, md5_of: int | None = None) -> None:
         self._sha1, self._sha256, self.size = hashlib.sha1(), hashlib.sha256(), 0
-        self._parts = _PartMD5s(md5_of) if md5_of else None
-        self._hashes: list[_Hash] = [self._sha1, self._sha256, *([self._parts] if self._parts else [])]
+        self._parts = [_PartMD5s(md5_of, turn) for turn in range(_LANES)] if md5_of else []
+        self._hashes: list[_Hash] = [self._sha1, self._sha256, *self._parts]
         self._behind: list[_Behind] = []
 
     def update(self, block: bytes) -> None:
@@ -69,7 +71,8 @@ class Digesting:
         """Return the MD5s of the parts so far."""
         for each in self._behind:
             each.catch_up()
-        return self._parts.digests() if self._parts else ()
+        found = dict(itertools.chain.from_iterable(each.digests() for each in self._parts))
+        return tuple(found[number] for number in sorted(found))
 
 
 class _Hash(Protocol):
@@ -99,27 +102,25 @@ class _Behind:
 
 
 class _PartMD5s:
-    """The MD5 of every ``size`` bytes."""
+    """The MD5 of every part of ``size`` bytes whose turn it is: MD5 is the slowest hash, so parts take turns."""
 
-    def __init__(self, size: int) -> None:
-        self._size, self._left = size, size
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._done: list[bytes] = []
+    def __init__(self, size: int, turn: int) -> None:
+        self._size, self._turn, self._position = size, turn, 0
+        self._md5s = {} if turn else {0: hashlib.md5(usedforsecurity=False)}  # of no bytes, that of an empty part
 
     def update(self, block: bytes) -> None:
-        """Take in the next bytes."""
+        """Take in the next bytes of the file."""
         rest = memoryview(block)
         while rest:
-            if not self._left:
-                self._done.append(self._md5.digest())
-                self._md5, self._left = hashlib.md5(usedforsecurity=False), self._size
-            part, rest = rest[: self._left], rest[self._left :]
-            self._md5.update(part)
-            self._left -= len(part)
+            number, done = divmod(self._position, self._size)
+            piece, rest = rest[: self._size - done], rest[self._size - done :]
+            self._position += len(piece)
+            if number % _LANES == self._turn:
+                self._md5s.setdefault(number, hashlib.md5(usedforsecurity=False)).update(piece)
 
-    def digests(self) -> tuple[bytes, ...]:
-        """Return the MD5 of each part so far; of no bytes, that of an empty part."""
-        return (*self._done, self._md5.digest())
+    def digests(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the number and the MD5 of each of these parts so far."""
+        return ((number, md5.digest()) for number, md5 in self._md5s.items())
 
 
 def is_text(value: str) -> bool:

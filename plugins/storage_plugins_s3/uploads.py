@@ -23,7 +23,8 @@ from .errors import not_s3
 
 _LONGEST_ABORT = 10.0  # seconds
 _SINGLE = 16 << 20  # bytes that are sent in one request
-_PART = 8 << 20  # bytes of a part
+_PART = 8 << 20  # bytes that a part has at most, as long as there are few enough parts
+_SMALLEST_PART = 5 << 20  # bytes; S3 takes no smaller ones, except the last
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _PARTS_AT_ONCE = 10
 _LONGEST_UPLOAD = timedelta(days=7)  # unfinished uploads that began earlier no longer run
@@ -46,8 +47,11 @@ def send(
 
 
 def part_size(size: int) -> int:
-    """Return how many bytes of a file of ``size`` bytes are sent in one request."""
-    return size if size <= _SINGLE else max(_PART, -(-size // _MOST_PARTS))
+    """Return how many bytes of a file are sent in one request, so that all connections end at about the same time."""
+    if size <= _SINGLE:
+        return size
+    turns = -(-size // (_PARTS_AT_ONCE * _PART))
+    return max(_SMALLEST_PART, -(-size // (_PARTS_AT_ONCE * turns)), -(-size // _MOST_PARTS))
 
 
 def end_unfinished(bucket: Bucket, what: str, key: str) -> None:
