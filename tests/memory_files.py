@@ -29,6 +29,7 @@ class MemoryFiles(FileOperations):
     listing_denied: bool = False
     away: bool = False
     discarded: dict[str, int] = dataclasses.field(default_factory=dict)  # versions, whose ids are not used again
+    block: int = 1000  # bytes that arrive at a time
     cut_after: list[int] = dataclasses.field(default_factory=list)  # bytes after which the next reads break
 
     @property
@@ -79,8 +80,8 @@ class MemoryFiles(FileOperations):
             count = self.cut_after.pop(0)
             yield data[:count]
             raise StoreUnavailable("the connection broke", hint=None)
-        for begin in range(0, len(data), 1000):
-            yield data[begin : begin + 1000]
+        for begin in range(0, len(data), self.block):
+            yield data[begin : begin + self.block]
 
     def versions(self, key: str) -> Iterable[Version]:
         self._answer()

@@ -76,19 +76,20 @@ class Arriving:
         read: asks for bytes from a position up to another, None: the end; of the version that an earlier answer was
             of, if there was one.
         at_once: how many requests the host takes at a time.
+        start: where the bytes begin.
 
     Attributes:
         version: what the host's first answer says of it.
         private: whether credentials were needed.
     """
 
-    def __init__(self, deadline: Deadline, what: str, read: Read, at_once: int) -> None:
+    def __init__(self, deadline: Deadline, what: str, read: Read, at_once: int, start: int = 0) -> None:
         self._deadline, self._what, self._read = deadline, what, read
         self._steps = [step for step in _STEPS if step <= max(1, at_once)]
         self._step, self._settled = 0, len(self._steps) == 1
         self._pieces: deque[_Piece] = deque()
         self._following = 0  # where the next range begins
-        self._position = self._failures = self._extra = 0
+        self._position, self._failures, self._extra = start, 0, 0
         self._lock = threading.Lock()
         self._arrived, self._arrived_at = 0, 0.0
         self._slower = 0.0  # bytes a second with the requests of the step before
@@ -98,12 +99,12 @@ class Arriving:
         asked = time.monotonic()
         try:
             while self._version is None:
-                incoming = self._ask(0, None, begun=False)
-                self._pieces = deque([_Piece(0, None, incoming)])
+                incoming = self._ask(self._position, None, begun=False)
+                self._pieces = deque([_Piece(self._position, None, incoming)])
                 try:
                     incoming.__enter__()
                 except StoreUnavailable as error:
-                    self._fail(error, 0)
+                    self._fail(error, self._position)
                 else:
                     self._version, self.private = incoming.version, incoming.private
         except BaseException:
@@ -112,7 +113,7 @@ class Arriving:
         self._answer_time = time.monotonic() - asked
         self._measure_from(0.0)
         self.version = self._version
-        if self.version.size is None or self.version.size < 4 * _PIECE:
+        if self.version.size is None or self.version.size < self._position + 4 * _PIECE:
             self._settled = True
         self._following = self.version.size or 0
         return self

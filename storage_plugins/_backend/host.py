@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from .._records import Digesting, Digests, Pin
 from ..atomic import WRITTEN, disk_errors
@@ -23,7 +23,7 @@ from .calls import ATTEMPTS, MOST_ITEMS, Calls, kind_of, wait
 from .deadline import Deadline, Incoming, within
 from .discovery import is_understood
 from .offline import refuse_if_offline
-from .operations import Content, FileOperations, Source
+from .operations import BLOCK, Content, FileOperations, Source
 
 _log = logging.getLogger(__name__)
 _ANY = Pin()
@@ -232,6 +232,7 @@ class Host(Calls):
         certain: bool = False,
         wanted: Callable[[Version], bool] = lambda version: True,
         progress: Callable[[int, int | None], None] | None = None,
+        begun: BinaryIO | None = None,
     ) -> Download:
         """Write one version's bytes to ``sink``, hashed while they arrive.
 
@@ -245,12 +246,28 @@ class Host(Calls):
             certain: whether these bytes must fit ``pin``; otherwise they may be another version's.
             wanted: asked with the host's first answer; if it says no, nothing is transferred.
             progress: called with the bytes done and in all.
+            begun: the file that is ``sink``, if it has the first bytes already. Only a file that fits ``pin`` is made
+                of them; else all bytes are downloaded.
 
         Raises:
             IntegrityError: the host sent more or fewer bytes than it said, or other bytes after a break.
             AssemblyNotFound, AccessDenied, StoreUnavailable: from the backend.
         """
         earlier: Digests | None = None
+        if begun is not None:
+            try:
+                got = self._download(key, version_id, sink, wanted, progress, begun)
+                if got.digests is None or pin.fits(got.digests):
+                    return dataclasses.replace(got, contradiction=None)
+                _log.warning(
+                    "What had arrived of %s from %s before was damaged. Downloading all of it", key, self.address
+                )
+            except StoreUnavailable:
+                raise
+            except StorageError as error:
+                _log.info("The download of %s from %s cannot go on (%s). Beginning again", key, self.address, error)
+            sink.seek(0)
+            sink.truncate(0)
         while True:
             got = self._download(key, version_id, sink, wanted, progress)
             if got.digests is None:
@@ -279,19 +296,29 @@ class Host(Calls):
         sink: Sink,
         wanted: Callable[[Version], bool],
         progress: Callable[[int, int | None], None] | None,
+        begun: BinaryIO | None = None,
     ) -> Download:
         refuse_if_offline(self.files.address)
+        before = Digesting()
+        if begun is not None:
+            with disk_errors("read what arrived before"):
+                begun.seek(0)
+                while block := begun.read(BLOCK):
+                    before.update(block)
+                    if progress:
+                        progress(before.size, None)
 
         def read(start: int, stop: int | None, known: Version | None) -> Content:
             pinned = version_id if known is None else known.version_id or version_id
             return self._read(key, pinned, start, stop, known.etag if known else None)
 
         what = f"Reading {key} from {self.address}"
-        with Arriving(Deadline(self.timeout), what, read, self._reads_at_once()) as arriving:
+        with Arriving(Deadline(self.timeout), what, read, self._reads_at_once(), before.size) as arriving:
             version = arriving.version
             if not wanted(version):
                 return Download(version)
-            digesting = Digesting(md5_of=_WHOLE if version.md5 and not version.sha256 else None)
+            md5_of = _WHOLE if version.md5 and not version.sha256 else None
+            digesting = before if before.size else Digesting(md5_of=md5_of)
             for block in arriving:
                 self._write(sink, block)
                 digesting.update(block)

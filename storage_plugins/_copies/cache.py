@@ -40,7 +40,8 @@ from ..atomic import (
     sweep,
     temporary_name,
 )
-from ..errors import AccessDenied
+from ..errors import AccessDenied, StoreUnavailable
+from . import unfinished
 from .turns import turn
 
 _log = logging.getLogger(__name__)
@@ -113,17 +114,28 @@ class Cache:
         return Cached(path, digests)
 
     @contextlib.contextmanager
-    def incoming(self) -> Iterator[tuple[BinaryIO, Path]]:
-        """Give out a new file to download to, removed on leaving the block unless it was adopted."""
+    def incoming(self, what: str = "") -> Iterator[tuple[BinaryIO, Path]]:
+        """Give out a file to download to, removed on leaving the block unless it was adopted.
+
+        ``what`` names bytes that never change. What arrived of them stays for a day if the download is interrupted, and
+        the file given out for them next has it.
+        """
         with disk_errors("write to the cache", hint=_HINT):
             folder = self._made(private=True)
             sweep(folder)
-            descriptor, path = _new_file(folder)
-        try:
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
+            continued = unfinished.taken(folder, what) if what else None
+            descriptor, path = continued or _new_file(folder)
+        stays = False
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            try:
                 yield cast(BinaryIO, file), path
-        finally:
-            path.unlink(missing_ok=True)
+            except BaseException as error:
+                interrupted = isinstance(error, StoreUnavailable) or not isinstance(error, Exception)
+                stays = interrupted and continued is not None and unfinished.is_worth_it(descriptor)
+                raise
+            finally:
+                if not file.closed and not stays:  # closed: adopted, and this name may be another download's by now
+                    path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def turn(self, what: str) -> Iterator[Callable[[], None]]:
@@ -151,9 +163,11 @@ class Cache:
             set_mode(file.fileno(), mode)
             if not _boot():
                 os.fsync(file.fileno())
-            file.close()  # before the rename, which Windows refuses for an open file
             _make_folder(target.parent, 0o755)
+            if os.name == "nt":  # refuses to rename an open file; elsewhere it stays locked until it has its name
+                file.close()
             path.replace(target)  # the name may be lost in a power failure: then the file is downloaded again
+            file.close()
             status = target.lstat()
             self._write_note(folder, self._sha1_note(folder, digests.sha1), digests.sha256.encode(), mode)
         return self._remember(target, status, digests, _boot())

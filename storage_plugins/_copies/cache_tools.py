@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .._backend.operations import Source
 from ..atomic import TEMPORARY, disk_errors
+from . import unfinished
 from .cache import Cache
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +103,9 @@ def prune(cache: Cache, *, max_size: int | None = None, max_age: timedelta | Non
 
 
 def clear(cache: Cache) -> list[CacheEntry]:
-    """Remove everything that is cached; return it."""
+    """Remove everything that is cached, and what interrupted downloads left; return the former."""
+    for folder in cache.written_to():
+        unfinished.remove(folder)
     return _remove(cache, entries(cache))
 
 

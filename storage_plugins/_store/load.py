@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 from .._copies.receipts import ImportedPin
@@ -369,8 +370,12 @@ class Loader:
             self._progress()
             report(done, size)
 
-        with self._cache.incoming() as (sink, path):
-            got = self._host.download(*place, sink, pin=pin, certain=certain, wanted=wanted, progress=progress)
+        lasting = pin.by_hash and place[1] not in (None, "null")
+        with self._cache.incoming(f"{self._host.address} {place} {pin}" if lasting else "") as (sink, path):
+            begun = sink if sink.seek(0, os.SEEK_END) else None
+            got = self._host.download(
+                *place, sink, pin=pin, certain=certain, wanted=wanted, progress=progress, begun=begun
+            )
             if got.digests is None:
                 return held[0], got.version
             if got.contradiction is not None:

@@ -1,0 +1,213 @@
+"""A download that was interrupted goes on where it stopped, and what is made of both is verified as a whole."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from links import Link
+from memory_files import MemoryFiles
+
+from storage_plugins import StoreUnavailable
+from storage_plugins._copies import cache_tools, unfinished
+from storage_plugins._copies.cache import Cache
+from storage_plugins._store.file_store import FileStore
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="files cannot be locked")
+DATA = random.Random(2).randbytes(24 << 20)
+ARRIVED = 20 << 20
+AGAIN = 1 << 20  # bytes at the end that are downloaded again
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(request, monkeypatch):
+    if "served" not in request.fixturenames:
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def files() -> MemoryFiles:
+    return MemoryFiles(block=1 << 20)
+
+
+@pytest.fixture
+def store(memory_store, files, tmp_path) -> FileStore:
+    path = tmp_path / "a.bin"
+    path.write_bytes(DATA)
+    store = memory_store(files)
+    store.upload_file(path)
+    return store
+
+
+def interrupt(store: FileStore, files: MemoryFiles, arrived: int = ARRIVED, **pin: str) -> None:
+    """Let a download break for good after so many bytes."""
+    files.cut_after = [arrived, *[0] * 20]
+    with pytest.raises(StoreUnavailable):
+        store.fetch("a.bin", **pin)
+    files.cut_after = []
+    files.reads.clear()
+
+
+def left(store: FileStore) -> list[Path]:
+    """Return the unfinished files in the cache."""
+    return sorted(store.cache.folders[0].glob(".tmp-*"))
+
+
+def test_only_what_is_missing_is_downloaded(store, files):
+    interrupt(store, files)
+    seen = []
+    store.progress = lambda name, done, size: seen.append(done)
+    assert store.fetch("a.bin").read_bytes() == DATA
+    assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
+    assert seen == sorted(seen)
+    assert left(store) == []
+
+
+@pytest.mark.parametrize("times", [3])
+def test_it_may_be_interrupted_several_times(store, files, times):
+    for number in range(times):
+        interrupt(store, files, ARRIVED if not number else 1 << 20)
+    assert store.fetch("a.bin").read_bytes() == DATA
+    assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "longer than the file", "complete"])
+def test_what_had_arrived_is_verified_with_the_rest(store, files, damage, caplog):
+    interrupt(store, files)
+    (path,) = left(store)
+    match damage:
+        case "other bytes":
+            path.write_bytes(bytes(ARRIVED))
+        case "longer than the file":
+            path.write_bytes(DATA + bytes(9 << 20))
+        case "complete":
+            path.write_bytes(DATA)
+    assert store.fetch("a.bin").read_bytes() == DATA
+    starts = [start for _, _, start in files.reads]
+    assert starts[-1] == (len(DATA) - AGAIN if damage == "complete" else 0)
+    assert ("damaged" in caplog.text) == (damage == "other bytes")
+    assert left(store) == []
+
+
+@pytest.mark.parametrize("arrived", [0, 1000, (16 << 20) - 1])
+def test_little_is_downloaded_again_and_nothing_stays(store, files, arrived):
+    interrupt(store, files, arrived)
+    assert left(store) == []
+    assert store.fetch("a.bin").read_bytes() == DATA
+
+
+def test_without_a_hash_nothing_stays_as_nothing_could_verify_it(memory_store, store, files, tmp_path):
+    bare = memory_store(files, receipts=False, cache="other")
+    interrupt(bare, files, version_id="v1")
+    assert left(bare) == []
+
+
+def test_an_error_that_is_no_interruption_leaves_nothing(store, files):
+    files.held["a.bin"] = [(files.held["a.bin"][0][0], DATA + b"more than there should be")]
+    with pytest.raises(Exception, match="bytes"):
+        store.fetch("a.bin")
+    assert left(store) == []
+
+
+def test_two_at_once_where_no_one_waits_for_the_other_have_a_file_each(store, files):
+    interrupt(store, files)
+    (path,) = left(store)
+    other = unfinished.taken(path.parent, "something else")
+    assert other is not None
+    with open_locked(path):
+        assert store.fetch("a.bin").read_bytes() == DATA
+        assert [start for _, _, start in files.reads] == [0]
+        assert path.stat().st_size == ARRIVED
+    os.close(other[0])
+
+
+def test_a_file_that_was_adopted_meanwhile_is_not_taken(tmp_path):
+    cache = Cache([tmp_path])
+    folder = cache.private_folder("x").parent
+    first = unfinished.taken(folder, "bytes")
+    assert first is not None
+    assert unfinished.taken(folder, "bytes") is None
+    first[1].rename(tmp_path / "adopted")
+    second = unfinished.taken(folder, "bytes")
+    assert second is not None
+    assert not os.path.samestat(os.fstat(first[0]), os.fstat(second[0]))
+    for descriptor, _ in (first, second):
+        os.close(descriptor)
+
+
+def test_a_file_that_is_adopted_between_opening_and_locking_it_is_not_taken(tmp_path, monkeypatch):
+    import fcntl
+
+    folder, lock = Cache([tmp_path]).private_folder("x").parent, fcntl.flock
+
+    def adopted_first(descriptor: int, how: int) -> None:
+        for path in folder.glob(".tmp-unfinished-*"):
+            path.rename(tmp_path / "adopted")
+        lock(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", adopted_first)
+    assert unfinished.taken(folder, "bytes") is None
+
+
+def test_clearing_the_cache_removes_what_nobody_is_downloading(store, files):
+    interrupt(store, files)
+    (path,) = left(store)
+    with open_locked(path):
+        cache_tools.clear(store.cache)
+        assert left(store) == [path]
+    cache_tools.clear(store.cache)
+    assert left(store) == []
+
+
+@contextlib.contextmanager
+def open_locked(path: Path) -> Iterator[None]:
+    """Hold an unfinished file as another download does."""
+    import fcntl
+
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def served(s3_server) -> Iterator[Link]:
+    link = Link(urlsplit(s3_server.url).port)
+    link.port = link.serve()
+    yield link
+    link.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_was_ended_is_continued_by_the_next(served, open_lab, bucket, tmp_path, signal_):
+    size = 96 << 20
+    path = tmp_path / "a.bin"
+    path.write_bytes(os.urandom(size))
+    receipt = open_lab().upload_file(path)
+    program = textwrap.dedent(f"""
+        import storage_plugins
+        settings = {{"backend": "s3", "bucket": "{bucket}/brain", "endpoint_url": "http://127.0.0.1:{served.port}"}}
+        store = storage_plugins.open_store(config={{"stores": {{"a": settings}}}})
+        store.fetch("a.bin", version_id="{receipt.version_id}", sha256="{receipt.sha256}")
+    """)
+    command = [sys.executable, "-c", program]
+    environment = os.environ | {"STORAGE_PLUGINS_CACHE": str(tmp_path / "cache")}
+    served.rate = 4e6  # a connection; up to 52 MiB are in memory, before their turn
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        while served.passed["down"] < 84 << 20:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal_)
+    served.rate, before = None, served.passed["down"]
+    subprocess.run(command, env=environment, check=True)
+    assert (tmp_path / "cache" / receipt.sha256[:2] / receipt.sha256 / "a.bin").read_bytes() == path.read_bytes()
+    assert served.passed["down"] - before < size - (16 << 20)
+    assert sorted((tmp_path / "cache").glob(".tmp-unfinished*")) == []
