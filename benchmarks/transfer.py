@@ -40,6 +40,7 @@ BUCKET = "benchmark"
 MIB = 1 << 20
 THREADS = 10
 UPLOADED = "up-"  # what the names of uploads begin with
+COMMANDS = ("curl", "rclone")  # peers that are commands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +217,31 @@ class Obstore(Peer):
         self.obstore.put(self.store, name, path)
 
 
+class Crt(Peer):
+    """boto3's transfers by Amazon's client in C. Its uploads send a checksum after the body, which Ceph 16 refuses."""
+
+    needs = "awscrt"
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        super().__init__(endpoint, folder)
+        import botocore.session
+        from s3transfer import crt
+
+        session = botocore.session.Session()
+        keys = crt.BotocoreCRTCredentialsWrapper(session.get_credentials()).to_crt_credentials_provider()
+        where = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+        self.transfers = crt.CRTTransferManager(
+            crt.create_s3_crt_client("us-east-1", keys, use_ssl=False),
+            crt.BotocoreCRTRequestSerializer(session, where),
+        )
+
+    def get(self, name: str) -> None:  # noqa: D102
+        self.transfers.download(BUCKET, name, str(self.target(name))).result()
+
+    def put(self, path: Path, name: str) -> None:  # noqa: D102
+        self.transfers.upload(str(path), BUCKET, name).result()
+
+
 class BrainIO(Peer):
     """BrainIO's own functions."""
 
@@ -261,12 +287,38 @@ class Curl(Peer):
         return seconds if job.parallel or job.files == 1 else statistics.median(map(float, done.stdout.split()))
 
 
+class Rclone(Peer):
+    """One process of rclone, which compares MD5s afterwards."""
+
+    def run(self, job: Job, names: list[str], paths: list[Path]) -> float:  # noqa: D102
+        here = self.folder / "here"
+        here.mkdir()
+        (self.folder / "names.txt").write_text("\n".join(names))
+        if job.up:
+            for path, name in zip(paths, names, strict=True):
+                (here / name).symlink_to(path)
+        settings = {"type": "s3", "provider": "Ceph", "env_auth": "true", "endpoint": self.endpoint}
+        environment = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}  # rclone fails
+        environment |= {f"RCLONE_CONFIG_SERVER_{name.upper()}": value for name, value in settings.items()}
+        places = [str(here), f"server:{BUCKET}"]
+        command = ["rclone", "copy", *(places if job.up else reversed(places)), "--copy-links", "--no-traverse"]
+        command += ["--files-from-raw", str(self.folder / "names.txt"), "--s3-no-check-bucket"]
+        command += ["--config", os.devnull, "--transfers", str(THREADS if job.parallel else 1)]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        seconds = time.perf_counter() - began
+        assert job.up or all((here / name).is_file() for name in names)
+        return seconds if job.parallel else seconds / job.files
+
+
 PEERS: dict[str, type[Peer]] = {
     "curl": Curl,
     "ours": Ours,
     "obstore": Obstore,
     "boto3": Boto3,
     "s3fs": S3fs,
+    "crt": Crt,
+    "rclone": Rclone,
     "brainio": BrainIO,
 }
 
@@ -284,8 +336,9 @@ def transfer(peer: str, name: str, endpoint: str, root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root) as work:
         folder = Path(work)
         one = PEERS[peer](endpoint, folder)
-        if peer != "curl":
-            one.put(root / "warm.bin", f"warm-{peer}.bin")
+        if peer not in COMMANDS:
+            if job.up:
+                one.put(root / "warm.bin", f"warm-{peer}.bin")
             one.get("warm.bin")
         names = job.names
         if job.up:
@@ -293,7 +346,7 @@ def transfer(peer: str, name: str, endpoint: str, root: Path) -> None:
         paths = [root / f"{job.size}-{number}.bin" for number in range(job.files)]
         if job.again:
             for path, each in zip(paths[1:] + paths[:1], names, strict=True):
-                client(endpoint).upload_file(str(path), BUCKET, each) if peer == "curl" else one.put(path, each)
+                client(endpoint).upload_file(str(path), BUCKET, each) if peer in COMMANDS else one.put(path, each)
         before, used = _peak(), _cpu()
         seconds = one.run(job, names, paths)
         print(json.dumps({"seconds": seconds, "cpu": _cpu() - used, "memory": _peak() - before}))
@@ -482,10 +535,9 @@ def machine(kind: str, peers: list[str]) -> str:
     for name in ("urllib3", "botocore", *(PEERS[peer].needs for peer in peers if PEERS[peer].needs)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name.replace('_', '-'))}")
-    if "curl" in peers:
-        versions.append(
-            subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout.split(" (")[0]
-        )
+    for command in sorted({*COMMANDS} & {*peers}):
+        told = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
+        versions.append(told.splitlines()[0].split(" (")[0])
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": unknown")
     return (
         f"Server: {kind}, on the same machine. {os.cpu_count()} cores ({model.partition(': ')[2]}), "
@@ -511,7 +563,7 @@ def main() -> None:
     installed = [
         peer
         for peer, kind in PEERS.items()
-        if (shutil.which("curl") if peer == "curl" else not kind.needs or importlib.util.find_spec(kind.needs))
+        if (shutil.which(peer) if peer in COMMANDS else not kind.needs or importlib.util.find_spec(kind.needs))
     ]
     peers = [peer for peer in installed if options.only is None or peer in options.only.split(",")]
     usual = QUICK if options.quick else [name for name in JOBS if options.large or name not in LARGE]
