@@ -16,7 +16,7 @@ from .many import run
 if TYPE_CHECKING:
     from .store import Store
 
-_AT_ONCE = 4
+_AT_ONCE = 8  # as `Store.fetch_many`
 
 
 @dataclasses.dataclass(frozen=True)

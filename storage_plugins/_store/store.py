@@ -61,6 +61,7 @@ class Store:
     """
 
     _at_once: ClassVar[int] = 4  # uploads or loads side by side; each has one file on disk, and connections
+    _fetches_at_once: ClassVar[int] = 8  # small files over a link of 20 ms: 1.4 times as fast as with 4, and as with 16
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings) -> None:
         self.name = entry.name
@@ -556,7 +557,7 @@ class Store:
             found = self._fetch(one, Pin(newest=newest and not isinstance(one, Receipt)))
             return found.path if folder is None else copied_into(Path(folder), keys[one], found, replace=replace)
 
-        return run(wanted, fetched, at_once=self._at_once)
+        return run(wanted, fetched, at_once=self._fetches_at_once)
 
     def verify(
         self, identifiers: Iterable[str] | None = None, *, against: Store | str | None = None, full: bool = False
@@ -823,7 +824,7 @@ class Store:
 class PlainStore(Store):
     """A store whose backend has ``upload`` and ``load`` of its own."""
 
-    _at_once = 1  # nobody promises that the backend's own calls can be made from several threads
+    _at_once = _fetches_at_once = 1  # nobody promises that the backend's own calls can be made from several threads
 
     def __init__(self, entry: StoreEntry, settings: StoreSettings, inner: AssemblyStore) -> None:
         super().__init__(entry, settings)

@@ -186,7 +186,7 @@ def _deliver_many(
         found = verified(name)
         return found.path if folder is None else copied_into(folder, names[name], found, replace=force)
 
-    report = run(names, delivered, at_once=store._at_once, finished=_say_nothing if as_json else _say_outcome)
+    report = run(names, delivered, at_once=store._fetches_at_once, finished=_say_nothing if as_json else _say_outcome)
     if as_json:
         print_json(
             {
