@@ -161,6 +161,34 @@ def test_a_download_whose_bytes_a_power_failure_took_is_not_believed_although_it
 
 
 @boots_have_names
+def test_the_next_use_of_a_download_waits_for_the_disk_and_later_ones_do_not(uploaded, tmp_path, monkeypatch):
+    store, files, made = uploaded
+    waits, wait = [], os.fsync
+    monkeypatch.setattr("os.fsync", lambda descriptor: waits.append(descriptor) or wait(descriptor))
+    path = store.fetch(made)
+    assert waits == []
+    for _ in range(3):
+        assert store.fetch(made) == path
+        assert len(waits) == 1
+    (note,) = (tmp_path / "cache" / "verified").iterdir()
+    assert "boot" not in json.loads(note.read_text())
+    assert len(files.reads) == 1
+
+
+@boots_have_names
+def test_a_download_that_the_disk_did_not_take_is_downloaded_again(uploaded, monkeypatch):
+    store, files, made = uploaded
+    store.fetch(made)
+
+    def failed(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", failed)
+    assert store.fetch(made).stat().st_size == made.size
+    assert len(files.reads) == 2
+
+
+@boots_have_names
 def test_a_download_is_hashed_once_more_after_a_restart_and_then_never_again(uploaded, memory_store, tmp_path):
     _, files, made = uploaded
     store = memory_store(files, receipts=False)

@@ -1,6 +1,7 @@
 """A download that was interrupted goes on where it stopped, and what is made of both is verified as a whole."""
 
 import contextlib
+import hashlib
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ import pytest
 from links import Link
 from memory_files import MemoryFiles
 
-from storage_plugins import StoreUnavailable
+from storage_plugins import Content, StoreUnavailable
 from storage_plugins._copies import cache_tools, unfinished
 from storage_plugins._copies.cache import Cache
 from storage_plugins._store.file_store import FileStore
@@ -24,7 +25,7 @@ from storage_plugins._store.file_store import FileStore
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="files cannot be locked")
 DATA = random.Random(2).randbytes(24 << 20)
 ARRIVED = 20 << 20
-AGAIN = 1 << 20  # bytes at the end that are downloaded again
+AGAIN = 1  # byte at the end that is downloaded again
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +72,92 @@ def test_only_what_is_missing_is_downloaded(store, files):
     assert left(store) == []
 
 
-@pytest.mark.parametrize("times", [3])
-def test_it_may_be_interrupted_several_times(store, files, times):
-    for number in range(times):
-        interrupt(store, files, ARRIVED if not number else 1 << 20)
+def test_attempts_that_fail_meanwhile_cost_nothing(store, files):
+    interrupt(store, files)
+    files.away = True
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            store.fetch("a.bin")
+    files.away = False
     assert store.fetch("a.bin").read_bytes() == DATA
+    ((_, _, start),) = files.reads
+    assert ARRIVED - start < 100
+
+
+def test_it_goes_on_whichever_hash_of_the_version_is_pinned(store, files):
+    interrupt(store, files)
+    pin = {"version_id": "v1", "sha1": hashlib.sha1(DATA).hexdigest()}
+    assert store.fetch("a.bin", **pin).read_bytes() == DATA
     assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
+    assert left(store) == []
+
+
+class WithoutRanges(MemoryFiles):
+    """It passes over the beginning, which takes a while."""
+
+    def read(self, key, version_id=None, *, start=0, stop=None, if_match=None) -> Content:
+        content = super().read(key, version_id, if_match=if_match)
+        if start:
+            self.reads[-1] = (key, version_id, start)
+            content.whole, content.blocks = True, self.passed_over()
+        return content
+
+    def passed_over(self) -> Iterator[bytes]:
+        raise StoreUnavailable("the beginning takes too long")
+        yield b""
+
+
+def test_a_host_that_ignores_ranges_is_asked_for_everything(memory_store, tmp_path):
+    path, files = tmp_path / "a.bin", WithoutRanges(block=1 << 20)
+    path.write_bytes(DATA)
+    store = memory_store(files)
+    store.upload_file(path)
+    interrupt(store, files)
+    assert store.fetch("a.bin").read_bytes() == DATA
+    assert [start for _, _, start in files.reads] == [ARRIVED - AGAIN, 0]
+
+
+def test_a_child_forked_meanwhile_does_not_hinder_the_next_download(store, files):
+    children = []
+
+    def fork(name: str, done: int, size: int | None) -> None:
+        if not children:
+            child = os.fork()
+            if not child:
+                signal.pause()
+            children.append(child)
+
+    store.progress = fork
+    try:
+        interrupt(store, files)
+        assert store.fetch("a.bin").read_bytes() == DATA
+        assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+
+
+def test_ctrl_c_while_the_notes_are_written_ends_the_program_and_not_the_file(store, files, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("json.dumps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.fetch("a.bin")
+    files.reads.clear()
+    assert store.fetch("a.bin").read_bytes() == DATA
+    assert files.reads == []
+
+
+def test_a_file_with_another_name_is_not_written_to(store, files, tmp_path):
+    interrupt(store, files)
+    (path,) = left(store)
+    other = tmp_path / "other"
+    os.link(path, other)
+    before = other.read_bytes()
+    assert store.fetch("a.bin").read_bytes() == DATA
+    assert other.read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "longer than the file", "complete"])

@@ -81,6 +81,7 @@ class Arriving:
     Attributes:
         version: what the host's first answer says of it.
         private: whether credentials were needed.
+        whole: whether the host ignored where the bytes were to begin.
     """
 
     def __init__(self, deadline: Deadline, what: str, read: Read, at_once: int, start: int = 0) -> None:
@@ -106,7 +107,7 @@ class Arriving:
                 except StoreUnavailable as error:
                     self._fail(error, self._position)
                 else:
-                    self._version, self.private = incoming.version, incoming.private
+                    self._version, self.private, self.whole = incoming.version, incoming.private, incoming.whole
         except BaseException:
             self.__exit__()
             raise

@@ -8,13 +8,14 @@ written and believed only where this user alone can write, about files that this
 files are hashed each time they are used.
 
 A download does not wait until its bytes are on the disk. A power failure may lose them and keep the note. So a note
-names the boot of the computer during which the file was hashed, and after a restart the file is hashed once more:
-what is whole then is on the disk.
+names the boot of the computer during which the file was hashed. The next use waits for the disk, and from then on
+the note names no boot. If there was no other use before a restart, the file is hashed once more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -97,15 +98,18 @@ class Cache:
         """Return ``path`` with the hashes of its bytes, read now unless a note has them.
 
         Raises:
-            OSError: it cannot be read, or it is a link in a folder that others can write.
+            OSError: it cannot be read, could not be written to the disk, or is a link where others can write.
         """
         ours = _is_ours(path.parent)
         with open_regular(path, follow=ours) as file:
             status = os.fstat(file.fileno())
             lasting = ours and only_ours(status)
             noted, boot = self._noted(path, status) if lasting else (None, "")
-            if noted is not None and boot in ("", _boot()):
+            if noted is not None and not boot:
                 return noted
+            if noted is not None and boot == _boot():
+                _synchronize(file)
+                return self._remember(path, status, noted.digests, "", noted.content_digest)
             digests = _digests(file)
             if lasting and _state(os.fstat(file.fileno())) == _state(status):
                 if noted is not None and noted.digests == digests:  # it survived a restart
@@ -131,11 +135,13 @@ class Cache:
                 yield cast(BinaryIO, file), path
             except BaseException as error:
                 interrupted = isinstance(error, StoreUnavailable) or not isinstance(error, Exception)
-                stays = interrupted and continued is not None and unfinished.is_worth_it(descriptor)
+                stays = interrupted and continued is not None and not file.closed and unfinished.is_worth_it(descriptor)
                 raise
             finally:
-                if not file.closed and not stays:  # closed: adopted, and this name may be another download's by now
-                    path.unlink(missing_ok=True)
+                if not file.closed:  # else it was adopted, and this name may be another download's by now
+                    if not stays:
+                        path.unlink(missing_ok=True)
+                    unfinished.release(descriptor)
 
     @contextlib.contextmanager
     def turn(self, what: str) -> Iterator[Callable[[], None]]:
@@ -368,6 +374,19 @@ def _boot() -> str:
     with contextlib.suppress(OSError, ValueError):
         return read_small(Path("/proc/sys/kernel/random/boot_id")).decode("ascii").strip()
     return ""
+
+
+def _synchronize(file: BinaryIO) -> None:
+    """Wait until a file is on the disk, as far as the file system can say so.
+
+    Raises:
+        OSError: an error when it was written, since it was downloaded or now.
+    """
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
 
 
 def _state(status: os.stat_result) -> list[int]:

@@ -20,7 +20,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _LEAST = 16 << 20  # bytes; less is soon downloaded again
-_END = 1 << 20  # bytes at the end that are downloaded again, so that there is something to ask for
 _NAME = f"{TEMPORARY}unfinished-"
 
 
@@ -33,7 +32,7 @@ def taken(folder: Path, what: str) -> tuple[int, Path] | None:
     descriptor = _locked(path, os.O_CREAT)
     if descriptor is None:
         return None
-    os.truncate(descriptor, os.fstat(descriptor).st_size - _END if is_worth_it(descriptor) else 0)
+    os.truncate(descriptor, max(0, os.fstat(descriptor).st_size - 1))  # so that there is something to ask for
     os.utime(descriptor)
     return descriptor, path
 
@@ -41,6 +40,13 @@ def taken(folder: Path, what: str) -> tuple[int, Path] | None:
 def is_worth_it(descriptor: int) -> bool:
     """Whether an open file has so much that it is not soon downloaded again."""
     return os.fstat(descriptor).st_size >= _LEAST
+
+
+def release(descriptor: int) -> None:
+    """Unlock a file before it is closed: children that were forked meanwhile have it open too."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def remove(folder: Path) -> None:
@@ -64,7 +70,8 @@ def _locked(path: Path, flags: int = 0) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and os.path.samestat(status, path.lstat()):  # else it was adopted meanwhile
+        alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if alone and os.path.samestat(status, path.lstat()):  # else it was adopted meanwhile
             return descriptor
     except OSError:
         pass

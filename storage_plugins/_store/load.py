@@ -371,7 +371,7 @@ class Loader:
             report(done, size)
 
         lasting = pin.by_hash and place[1] not in (None, "null")
-        with self._cache.incoming(f"{self._host.address} {place} {pin}" if lasting else "") as (sink, path):
+        with self._cache.incoming(f"{self._host.address} {place}" if lasting else "") as (sink, path):
             begun = sink if sink.seek(0, os.SEEK_END) else None
             got = self._host.download(
                 *place, sink, pin=pin, certain=certain, wanted=wanted, progress=progress, begun=begun
