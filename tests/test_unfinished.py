@@ -20,6 +20,7 @@ from memory_files import MemoryFiles
 from storage_plugins import Content, StoreUnavailable
 from storage_plugins._copies import cache_tools, unfinished
 from storage_plugins._copies.cache import Cache
+from storage_plugins._progress import Bars
 from storage_plugins._store.file_store import FileStore
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="files cannot be locked")
@@ -292,3 +293,11 @@ def test_a_process_that_was_ended_is_continued_by_the_next(served, open_lab, buc
     assert (tmp_path / "cache" / receipt.sha256[:2] / receipt.sha256 / "a.bin").read_bytes() == path.read_bytes()
     assert served.passed["down"] - before < size - (16 << 20)
     assert sorted((tmp_path / "cache").glob(".tmp-unfinished*")) == []
+
+
+def test_a_bar_has_its_length_as_soon_as_it_is_known(store, files, capsys):
+    interrupt(store, files)
+    with Bars(leave=True) as bars:
+        store.progress = bars
+        store.fetch("a.bin")
+    assert "100%" in capsys.readouterr().err

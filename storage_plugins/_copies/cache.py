@@ -113,6 +113,7 @@ class Cache:
             digests = _digests(file)
             if lasting and _state(os.fstat(file.fileno())) == _state(status):
                 if noted is not None and noted.digests == digests:  # it survived a restart
+                    _synchronize(file)  # or the name of this boot cannot be read any more
                     return self._remember(path, status, digests, "", noted.content_digest)
                 return self._remember(path, status, digests, _boot())
         return Cached(path, digests)
