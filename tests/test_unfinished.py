@@ -24,8 +24,9 @@ from storage_plugins._progress import Bars
 from storage_plugins._store.file_store import FileStore
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="files cannot be locked")
-DATA = random.Random(2).randbytes(24 << 20)
-ARRIVED = 20 << 20
+DATA = random.Random(2).randbytes(18 << 20)
+ARRIVED = 17 << 20
+PIN = {"version_id": "v1", "sha256": hashlib.sha256(DATA).hexdigest()}
 AGAIN = 1  # byte at the end that is downloaded again
 
 
@@ -41,15 +42,12 @@ def files() -> MemoryFiles:
 
 
 @pytest.fixture
-def store(memory_store, files, tmp_path) -> FileStore:
-    path = tmp_path / "a.bin"
-    path.write_bytes(DATA)
-    store = memory_store(files)
-    store.upload_file(path)
-    return store
+def store(memory_store, files) -> FileStore:
+    files.add("a.bin", DATA)
+    return memory_store(files)
 
 
-def interrupt(store: FileStore, files: MemoryFiles, arrived: int = ARRIVED, **pin: str) -> None:
+def interrupt(store: FileStore, files: MemoryFiles, arrived: int = ARRIVED, pin: dict[str, str] = PIN) -> None:
     """Let a download break for good after so many bytes."""
     files.cut_after = [arrived, *[0] * 20]
     with pytest.raises(StoreUnavailable):
@@ -67,7 +65,7 @@ def test_only_what_is_missing_is_downloaded(store, files):
     interrupt(store, files)
     seen = []
     store.progress = lambda name, done, size: seen.append(done)
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
     assert seen == sorted(seen)
     assert left(store) == []
@@ -76,11 +74,11 @@ def test_only_what_is_missing_is_downloaded(store, files):
 def test_attempts_that_fail_meanwhile_cost_nothing(store, files):
     interrupt(store, files)
     files.away = True
-    for _ in range(20):
+    for _ in range(5):
         with pytest.raises(StoreUnavailable):
-            store.fetch("a.bin")
+            store.fetch("a.bin", **PIN)
     files.away = False
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     ((_, _, start),) = files.reads
     assert ARRIVED - start < 100
 
@@ -108,13 +106,12 @@ class WithoutRanges(MemoryFiles):
         yield b""
 
 
-def test_a_host_that_ignores_ranges_is_asked_for_everything(memory_store, tmp_path):
-    path, files = tmp_path / "a.bin", WithoutRanges(block=1 << 20)
-    path.write_bytes(DATA)
+def test_a_host_that_ignores_ranges_is_asked_for_everything(memory_store):
+    files = WithoutRanges(block=1 << 20)
+    files.add("a.bin", DATA)
     store = memory_store(files)
-    store.upload_file(path)
     interrupt(store, files)
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     assert [start for _, _, start in files.reads] == [ARRIVED - AGAIN, 0]
 
 
@@ -131,7 +128,7 @@ def test_a_child_forked_meanwhile_does_not_hinder_the_next_download(store, files
     store.progress = fork
     try:
         interrupt(store, files)
-        assert store.fetch("a.bin").read_bytes() == DATA
+        assert store.fetch("a.bin", **PIN).read_bytes() == DATA
         assert files.reads == [("a.bin", "v1", ARRIVED - AGAIN)]
     finally:
         os.kill(children[0], signal.SIGKILL)
@@ -145,9 +142,9 @@ def test_ctrl_c_while_the_notes_are_written_ends_the_program_and_not_the_file(st
     with monkeypatch.context() as patched:
         patched.setattr("json.dumps", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            store.fetch("a.bin")
+            store.fetch("a.bin", **PIN)
     files.reads.clear()
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     assert files.reads == []
 
 
@@ -157,7 +154,7 @@ def test_a_file_with_another_name_is_not_written_to(store, files, tmp_path):
     other = tmp_path / "other"
     os.link(path, other)
     before = other.read_bytes()
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     assert other.read_bytes() == before
 
 
@@ -172,7 +169,7 @@ def test_what_had_arrived_is_verified_with_the_rest(store, files, damage, caplog
             path.write_bytes(DATA + bytes(9 << 20))
         case "complete":
             path.write_bytes(DATA)
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
     starts = [start for _, _, start in files.reads]
     assert starts[-1] == (len(DATA) - AGAIN if damage == "complete" else 0)
     assert ("damaged" in caplog.text) == (damage == "other bytes")
@@ -183,19 +180,18 @@ def test_what_had_arrived_is_verified_with_the_rest(store, files, damage, caplog
 def test_little_is_downloaded_again_and_nothing_stays(store, files, arrived):
     interrupt(store, files, arrived)
     assert left(store) == []
-    assert store.fetch("a.bin").read_bytes() == DATA
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
 
 
-def test_without_a_hash_nothing_stays_as_nothing_could_verify_it(memory_store, store, files, tmp_path):
-    bare = memory_store(files, receipts=False, cache="other")
-    interrupt(bare, files, version_id="v1")
-    assert left(bare) == []
+def test_without_a_hash_nothing_stays_as_nothing_could_verify_it(store, files):
+    interrupt(store, files, pin={"version_id": "v1"})
+    assert left(store) == []
 
 
 def test_an_error_that_is_no_interruption_leaves_nothing(store, files):
     files.held["a.bin"] = [(files.held["a.bin"][0][0], DATA + b"more than there should be")]
     with pytest.raises(Exception, match="bytes"):
-        store.fetch("a.bin")
+        store.fetch("a.bin", **PIN)
     assert left(store) == []
 
 
@@ -205,7 +201,7 @@ def test_two_at_once_where_no_one_waits_for_the_other_have_a_file_each(store, fi
     other = unfinished.taken(path.parent, "something else")
     assert other is not None
     with open_locked(path):
-        assert store.fetch("a.bin").read_bytes() == DATA
+        assert store.fetch("a.bin", **PIN).read_bytes() == DATA
         assert [start for _, _, start in files.reads] == [0]
         assert path.stat().st_size == ARRIVED
     os.close(other[0])
@@ -299,5 +295,5 @@ def test_a_bar_has_its_length_as_soon_as_it_is_known(store, files, capsys):
     interrupt(store, files)
     with Bars(leave=True) as bars:
         store.progress = bars
-        store.fetch("a.bin")
+        store.fetch("a.bin", **PIN)
     assert "100%" in capsys.readouterr().err
