@@ -49,7 +49,7 @@ _DRAW_EVENTS = 0x2 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400  # IN_MODIFY, MOVED_*, 
 _READ_EVENTS = 0x1 | 0x20  # IN_ACCESS, IN_OPEN
 _READABLE = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "/usr", "/lib", "/dev/null", "/dev/urandom")
 _OF_THE_SYSTEM = re.compile(
-    r"/proc/(self|\d+)/(statm|status|clear_refs|fd|maps)|/sys/(class/dmi|hypervisor)/.*"
+    r"/proc/(self|\d+)/(statm|status|clear_refs|fd|maps)|/proc/sys/kernel/random/boot_id|/sys/(class/dmi|hypervisor)/.*"
     r"|/etc/(localtime|hosts|resolv.conf|nsswitch.conf|host.conf|gai.conf|ssl/.*|mime.types|apache2/.*|httpd/.*)"
 )
 

@@ -1,6 +1,7 @@
 """A download that was interrupted goes on where it stopped, and what is made of both is verified as a whole."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
@@ -219,6 +220,17 @@ def test_a_file_that_was_adopted_meanwhile_is_not_taken(tmp_path):
     assert not os.path.samestat(os.fstat(first[0]), os.fstat(second[0]))
     for descriptor, _ in (first, second):
         os.close(descriptor)
+
+
+def test_where_files_cannot_be_locked_nothing_is_left(store, files, monkeypatch):
+    def no_locks(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    interrupt(store, files)
+    assert left(store) == []
+    assert store.fetch("a.bin", **PIN).read_bytes() == DATA
+    assert left(store) == []
 
 
 def test_a_file_that_is_adopted_between_opening_and_locking_it_is_not_taken(tmp_path, monkeypatch):

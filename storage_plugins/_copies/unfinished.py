@@ -69,11 +69,16 @@ def _locked(path: Path, flags: int = 0) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-        if alone and os.path.samestat(status, path.lstat()):  # else it was adopted meanwhile
-            return descriptor
-    except OSError:
+    except BlockingIOError:
         pass
+    except OSError:  # no locks here, so nobody has this one
+        with contextlib.suppress(OSError):
+            path.unlink()
+    else:
+        with contextlib.suppress(OSError):
+            status = os.fstat(descriptor)
+            alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+            if alone and os.path.samestat(status, path.lstat()):  # else it was adopted meanwhile
+                return descriptor
     os.close(descriptor)
     return None
