@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import xarray as xr
 from botocore.loaders import JSONFileLoader
+from links import Link
 from memory_files import MemoryFiles
 from osf_host import Node
 from osf_server import OSFServer
@@ -284,6 +286,15 @@ def proxy(endpoint: str) -> Iterator[Proxy]:
     proxy = Proxy(endpoint)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def link(s3_server: S3Server) -> Iterator[Link]:
+    """A link to the S3 server that can be slow, or cut."""
+    link = Link(urlsplit(s3_server.url).port)
+    link.port = link.serve()
+    yield link
+    link.close()
 
 
 @pytest.fixture

@@ -3,11 +3,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from links import Link
 from proxy import Answer
 
 from storage_plugins import IntegrityError, Source
@@ -15,14 +12,6 @@ from storage_plugins import IntegrityError, Source
 pytestmark = pytest.mark.slow
 
 LARGE = 17 << 20  # bytes, sent in parts
-
-
-@pytest.fixture
-def link(s3_server) -> Iterator[Link]:
-    link = Link(urlsplit(s3_server.url).port)
-    link.port = link.serve()
-    yield link
-    link.close()
 
 
 @pytest.fixture

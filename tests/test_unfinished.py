@@ -12,10 +12,8 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from links import Link
 from memory_files import MemoryFiles
 
 from storage_plugins import Content, StoreUnavailable
@@ -33,7 +31,7 @@ AGAIN = 1  # byte at the end that is downloaded again
 
 @pytest.fixture(autouse=True)
 def no_pauses(request, monkeypatch):
-    if "served" not in request.fixturenames:
+    if "link" not in request.fixturenames:
         monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
@@ -267,39 +265,31 @@ def open_locked(path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def served(s3_server) -> Iterator[Link]:
-    link = Link(urlsplit(s3_server.url).port)
-    link.port = link.serve()
-    yield link
-    link.close()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
-def test_a_process_that_was_ended_is_continued_by_the_next(served, open_lab, bucket, tmp_path, signal_):
+def test_a_process_that_was_ended_is_continued_by_the_next(link, open_lab, bucket, tmp_path, signal_):
     size = 96 << 20
     path = tmp_path / "a.bin"
     path.write_bytes(os.urandom(size))
     receipt = open_lab().upload_file(path)
     program = textwrap.dedent(f"""
         import storage_plugins
-        settings = {{"backend": "s3", "bucket": "{bucket}/brain", "endpoint_url": "http://127.0.0.1:{served.port}"}}
+        settings = {{"backend": "s3", "bucket": "{bucket}/brain", "endpoint_url": "http://127.0.0.1:{link.port}"}}
         store = storage_plugins.open_store(config={{"stores": {{"a": settings}}}})
         store.fetch("a.bin", version_id="{receipt.version_id}", sha256="{receipt.sha256}")
     """)
     command = [sys.executable, "-c", program]
     environment = os.environ | {"STORAGE_PLUGINS_CACHE": str(tmp_path / "cache")}
-    served.rate = 4e6  # a connection; up to 52 MiB are in memory, before their turn
+    link.rate = 4e6  # a connection; up to 52 MiB are in memory, before their turn
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        while served.passed["down"] < 84 << 20:
+        while link.passed["down"] < 84 << 20:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal_)
-    served.rate, before = None, served.passed["down"]
+    link.rate, before = None, link.passed["down"]
     subprocess.run(command, env=environment, check=True)
     assert (tmp_path / "cache" / receipt.sha256[:2] / receipt.sha256 / "a.bin").read_bytes() == path.read_bytes()
-    assert served.passed["down"] - before < size - (16 << 20)
+    assert link.passed["down"] - before < size - (16 << 20)
     assert sorted((tmp_path / "cache").glob(".tmp-unfinished*")) == []
 
 
