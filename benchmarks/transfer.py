@@ -536,8 +536,8 @@ def machine(kind: str, peers: list[str]) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name.replace('_', '-'))}")
     for command in sorted({*COMMANDS} & {*peers}):
-        told = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
-        versions.append(told.splitlines()[0].split(" (")[0])
+        output = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
+        versions.append(output.splitlines()[0].split(" (")[0])
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ": unknown")
     return (
         f"Server: {kind}, on the same machine. {os.cpu_count()} cores ({model.partition(': ')[2]}), "

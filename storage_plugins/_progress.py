@@ -37,7 +37,8 @@ class Bars:
                     return
                 self._shown[name] = self._bar(visible(name, one_line=True), size)
             bar = self._shown[name]
-            bar.total = bar.total if size is None else size  # unknown while what had arrived before is hashed
+            if size is not None:  # unknown while what had arrived before is hashed
+                bar.total = size
             bar.update(done - bar.n)  # less than before where a transfer begins again
             if size is not None and done >= size:  # a mirror has thousands
                 self._shown.pop(name).close()

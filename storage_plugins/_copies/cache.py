@@ -254,7 +254,7 @@ class Cache:
     # notes
 
     def _noted(self, path: Path, status: os.stat_result) -> tuple[Cached | None, str]:
-        """Return what the note on a file says, and its boot. None: there is no note that can be believed."""
+        """Return what the note on a file says, None if it cannot be believed, and the boot that it names."""
         note = self._note(path)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             if not (_is_ours(note.parent) and _is_ours(note.parent.parent)):
