@@ -141,7 +141,7 @@ def assembly_page(
         sections.insert(0, f'<p class="problem">Its content could not be read: {_text(content.problem, 2000)}</p>')
     if picture is not None:
         sections.append(
-            f'<section><h2>Preview</h2><figure><img src="{_text(picture)}" loading="lazy" '
+            f'<section><h2>Preview</h2><figure><img src="{_text(picture)}" '
             f'alt="The values of the data in shades of grey: {_text(content.caption)}">'
             f"<figcaption>{_text(content.caption)}</figcaption></figure></section>"
         )
