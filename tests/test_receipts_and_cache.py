@@ -310,13 +310,13 @@ def test_the_environment_places_the_cache_and_its_layers(tmp_path, monkeypatch, 
 
 def test_what_crashes_left_behind_is_swept_after_a_day(uploaded, tmp_path):
     store, _, made = uploaded
-    folder = tmp_path / "cache"
-    folder.mkdir(exist_ok=True)
+    folder = tmp_path / "other cache"
+    folder.mkdir()
     old, new = folder / ".tmp-1-old", folder / ".tmp-2-new"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (1, 1))
-    store.load(made)
+    store.elsewhere(Cache([folder])).load(made)
     assert not old.exists()
     assert new.exists()
 

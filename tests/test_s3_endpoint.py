@@ -72,6 +72,8 @@ def test_an_address_with_a_server_of_its_own_is_asked_without_credentials(aws_co
     assert locate(address).settings["anonymous"] == "always"
     aws_config.write_text("[default]\nendpoint_url = http://file.example\n")
     assert "anonymous" not in locate(address).settings
+    aws_config.write_text("[default]\nendpoint_url = http://moved.example\n")
+    assert locate(address).settings["anonymous"] == "always"
 
 
 @pytest.mark.parametrize(("style", "path"), [("virtual", "/assy_X.nc"), ("path", "/labbucket/assy_X.nc"), (None, None)])

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from pydantic import Field, StrictBool, field_validator
 
 from storage_plugins import Location, StoreSettings
+from storage_plugins.atomic import expanded
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _FOLDER = re.compile(r"[A-Za-z0-9!_.*'()+=,@ -]+")
@@ -125,15 +126,34 @@ def configured_endpoint(profile: str | None) -> str | None:
     ignored = os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
     named = None if ignored else os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not ignored and not named:
-        try:
-            import botocore.exceptions
-            import botocore.session
-        except ImportError:  # opening the store says so
-            return None
-        session = botocore.session.Session(profile=profile, include_builtin_handlers=False)
-        with contextlib.suppress(botocore.exceptions.BotoCoreError):  # the first request says so
-            named = _endpoint_in_config(session.get_scoped_config(), session.full_config)
+        named = _endpoint_in_files(profile, _state_of_files())
     return named.rstrip("/") if named else None
+
+
+@functools.lru_cache(32)
+def _endpoint_in_files(profile: str | None, _state: object) -> str | None:
+    """Return the server that the AWS config file names. botocore takes a millisecond for it, and each receipt asks."""
+    try:
+        import botocore.exceptions
+        import botocore.session
+    except ImportError:  # opening the store says so
+        return None
+    session = botocore.session.Session(profile=profile, include_builtin_handlers=False)
+    with contextlib.suppress(botocore.exceptions.BotoCoreError):  # the first request says so
+        return _endpoint_in_config(session.get_scoped_config(), session.full_config)
+    return None
+
+
+def _state_of_files() -> tuple[object, ...]:
+    """Return what differs if the AWS files, or the profile in use, are others."""
+    state: list[object] = [os.environ.get(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")]
+    for variable, name in (("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")):
+        path = expanded(os.environ.get(variable, f"~/.aws/{name}"))
+        state.append(path)
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            state += [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return tuple(state)
 
 
 def _has_lasting_keys(profile: str | None) -> bool:

@@ -23,6 +23,7 @@ import logging
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -46,6 +47,7 @@ from . import unfinished
 from .turns import turn
 
 _log = logging.getLogger(__name__)
+_AGAIN = 60.0  # seconds before leftovers are looked for again: that lists the folder
 _HINT = "Free some space there, or name another folder in STORAGE_PLUGINS_CACHE."
 
 
@@ -62,6 +64,7 @@ class Cache:
             raise ValueError("A cache needs at least one folder")
         self.folders = tuple(folders)
         self.brainio = brainio
+        self._swept = -_AGAIN  # when leftovers were last looked for
 
     @classmethod
     def from_environment(cls) -> Cache:
@@ -127,7 +130,7 @@ class Cache:
         """
         with disk_errors("write to the cache", hint=_HINT):
             folder = self._made(private=True)
-            sweep(folder)
+            self._sweep(folder)
             continued = unfinished.taken(folder, what) if what else None
             descriptor, path = continued or _new_file(folder)
         stays = False
@@ -184,7 +187,7 @@ class Cache:
         """Give out an empty folder for this user alone, removed with its content on leaving the block."""
         with disk_errors("write to the cache", hint=_HINT):
             folder = self._made(private=True)
-            sweep(folder)
+            self._sweep(folder)
             scratch = temporary_name(folder)
             scratch.mkdir(mode=0o700)
         try:
@@ -343,6 +346,11 @@ class Cache:
                     hint="Have it removed, or name another folder in STORAGE_PLUGINS_CACHE.",
                 )
         return home
+
+    def _sweep(self, folder: Path) -> None:
+        if time.monotonic() - self._swept >= _AGAIN:
+            self._swept = time.monotonic()
+            sweep(folder)
 
     @staticmethod
     def _place(folder: Path, sha256: str) -> Path:
