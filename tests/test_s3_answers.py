@@ -489,15 +489,15 @@ def test_a_refused_look_is_explained_once_a_minute(open_lab, proxy):
     assert signed == ["HEAD", "GET", "HEAD", "HEAD"]
 
 
-def test_one_refused_look_stores_nothing_again(open_lab, proxy, monkeypatch):
+@pytest.mark.parametrize("then", [[], [(500, "InternalError")], [(503, "SlowDown")]], ids=str)
+def test_one_refused_look_stores_nothing_again(open_lab, proxy, monkeypatch, then):
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     receipt = open_lab().upload(make_assembly(), "X")
-    left = [1]
-    proxy.refuse = lambda method, path: (
-        (403, "RequestTimeTooSkewed") if method == "HEAD" and left and left.pop() else None
-    )
+    answers = [(403, "RequestTimeTooSkewed"), *then]  # to the HEAD, and to the GET that asks for the reason
+    proxy.refuse = lambda method, path: answers.pop(0) if answers else None
     assert open_lab(endpoint_url=proxy.url).upload(make_assembly(), "X").version_id == receipt.version_id
-    assert not left
+    assert not answers
+    assert [request.split()[0] for request in proxy.requests][: 1 + len(then)] == ["HEAD", "GET"][: 1 + len(then)]
     assert len(open_lab().versions("X")) == 1
 
 

@@ -87,7 +87,8 @@ class Bucket:
             self._not_allowed = time.monotonic() + _BELIEVED
         if refusal.status == 403 and reply.status < 500 and reply.status not in (400, 403):
             raise StoreUnavailable(f"{self.address} refused to describe {key} ({refusal.status}), and then sent it")
-        return told if reply.status in (400, 403) else refusal
+        # a server that fails now may explain it at the next attempt
+        return told if reply.status in (400, 403) or reply.status >= 500 else refusal
 
     @property
     def versioned(self) -> bool:
