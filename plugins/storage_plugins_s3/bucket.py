@@ -82,13 +82,13 @@ class Bucket:
         if time.monotonic() < self._not_allowed:
             return refusal
         reply = self._connection.access().send("GET", key, query={}, headers={"Range": "bytes=0-0"})
-        told = answers.refusal(reply)
-        if told.code == "AccessDenied":
+        reason = answers.refusal(reply)
+        if reason.code == "AccessDenied":
             self._not_allowed = time.monotonic() + _BELIEVED
         if refusal.status == 403 and reply.status < 500 and reply.status not in (400, 403):
             raise StoreUnavailable(f"{self.address} refused to describe {key} ({refusal.status}), and then sent it")
-        # a server that fails now may explain it at the next attempt
-        return told if reply.status in (400, 403) or reply.status >= 500 else refusal
+        # a server error: the operation is repeated, and the reason may be known then
+        return reason if reply.status in (400, 403) or reply.status >= 500 else refusal
 
     @property
     def versioned(self) -> bool:
